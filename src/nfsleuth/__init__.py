@@ -1,0 +1,80 @@
+"""Who is really at the other end of each NFS mount: captures go in, verdicts with their evidence come out.
+
+    import nfsleuth
+
+    report = nfsleuth.identify("office.pcapng")        # a verdict per client, in bounded memory
+    tables = nfsleuth.read("office.pcapng")            # connections, calls, identities, ... as Polars frames
+    facts = nfsleuth.facts("monday.pcap") + nfsleuth.facts("tuesday.pcap")
+    report = nfsleuth.conclude(facts)                  # captures that were read apart add up
+
+Names are loaded when they are first used: the import itself takes a few milliseconds and loads no library.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from nfsleuth import kernel_cache as _kernel_cache
+from nfsleuth.errors import Exit, NfsleuthError
+
+if TYPE_CHECKING:
+    from nfsleuth.api import TraceTables, calls, conclude, facts, identify, read
+    from nfsleuth.clients.facts import Facts, Household
+    from nfsleuth.evidence.model import Evidence, Group, State
+    from nfsleuth.evidence.rules import Rules
+    from nfsleuth.verdict.model import Capture, Host, Platform, Report, Verdict, Weighed
+
+    __version__: str
+
+__all__ = [
+    "Capture",
+    "Evidence",
+    "Exit",
+    "Facts",
+    "Group",
+    "Host",
+    "Household",
+    "NfsleuthError",
+    "Platform",
+    "Report",
+    "Rules",
+    "State",
+    "TraceTables",
+    "Verdict",
+    "Weighed",
+    "calls",
+    "conclude",
+    "facts",
+    "identify",
+    "read",
+]
+
+_HOMES = {
+    "nfsleuth.api": ("TraceTables", "calls", "conclude", "facts", "identify", "read"),
+    "nfsleuth.clients.facts": ("Facts", "Household"),
+    "nfsleuth.evidence.model": ("Evidence", "Group", "State"),
+    "nfsleuth.evidence.rules": ("Rules",),
+    "nfsleuth.verdict.model": ("Capture", "Host", "Platform", "Report", "Verdict", "Weighed"),
+}
+_HOME = {name: module for module, names in _HOMES.items() for name in names}
+
+_kernel_cache.prepare()  # must come before anything imports numba
+
+
+def __getattr__(name: str) -> object:
+    import importlib
+
+    if name == "__version__":
+        from importlib.metadata import version
+
+        value: object = version("nfsleuth")
+    elif name in _HOME:
+        value = getattr(importlib.import_module(_HOME[name]), name)
+    else:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

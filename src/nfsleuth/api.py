@@ -1,0 +1,375 @@
+"""The library: captures come in; verdicts, facts, or tables as Polars frames go out.
+
+Everything here reads files and nothing else: it prints nothing and writes nothing. All functions raise `NfsleuthError` with
+``exit_code`` `UNREADABLE` for a capture that cannot be read at all (what is odd inside a readable one is counted, never
+raised), and with `WRONG_USE` for rules or priors that make no sense.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from nfsleuth.errors import Exit, NfsleuthError
+from nfsleuth.verdict.model import Capture, Report
+
+if TYPE_CHECKING:
+    import numpy as np
+    import polars as pl
+
+    from nfsleuth.capture import Source
+    from nfsleuth.capture.frames import Chunk
+    from nfsleuth.clients.trace_facts import TraceFacts
+    from nfsleuth.evidence.rules import Rules
+    from nfsleuth.trace.rows import Rows
+    from nfsleuth.trace.tracker import Tracker
+
+PathLike = str | os.PathLike[str]
+Progress = Callable[[int, int | None], None]
+Method = Literal["evidence", "paper"]
+
+
+def identify(
+    *paths: PathLike,
+    rules: Rules | PathLike | None = None,
+    priors: str | None = None,
+    method: Method = "evidence",
+    progress: Progress | None = None,
+) -> Report:
+    """Say who each NFS client in a trace is, and why. Needs bounded memory, whatever the size of the captures.
+
+    paths: captures that together are one trace; ``-`` is standard input. rules: `Rules`, or a folder of TOML files with
+    rules of your own that are added to the built-in ones. priors: what is likely beforehand, see `verdict.priors`.
+    method: "evidence", or "paper" for the two rules of the 2013 study alone. progress: called while reading with the
+    stored bytes read so far and the stored bytes in all (None if that is not known).
+    """
+    reading = _Reading(paths, progress=progress)
+    found = _gathered(reading)
+    return conclude(found, reading.captures, rules=rules, priors=priors, method=method)
+
+
+def facts(*paths: PathLike, progress: Progress | None = None) -> TraceFacts:
+    """What a trace tells of its clients, before any verdict. Facts of traces that were read apart add up with ``+``.
+
+    Adding is associative and commutative, so files, threads and machines may be added in any order. Arguments as for
+    `identify`.
+    """
+    return _gathered(_Reading(paths, progress=progress))
+
+
+def conclude(
+    known: TraceFacts,
+    captures: Sequence[Capture] = (),
+    *,
+    rules: Rules | PathLike | None = None,
+    priors: str | None = None,
+    method: Method = "evidence",
+) -> Report:
+    """The verdicts that follow from facts: what `identify` does after reading.
+
+    known: of one trace, or the sum of several. captures: what was read, only to be shown in the report.
+    """
+    from nfsleuth.clients.split import household
+    from nfsleuth.verdict import conclude as weigh
+    from nfsleuth.verdict import priors as beforehand
+
+    return weigh(
+        household(known),
+        tuple(captures),
+        rules=_rules(rules),
+        priors=None if priors is None else beforehand.parse(priors),
+        method=method,
+    )
+
+
+def read(*paths: PathLike, calls: bool = True, progress: Progress | None = None) -> TraceTables:
+    """Read a trace into tables. Keeps every row in memory, about 150 bytes per call; `identify` does not.
+
+    calls: keep the table of calls; without it `TraceTables.calls` is empty. Other arguments as for `identify`.
+    """
+    from nfsleuth.clients.gather import Gatherer
+
+    reading = _Reading(paths, keep_calls=calls, progress=progress)
+    gatherer, rows = Gatherer(), []
+    for some in reading:
+        gatherer.add(some)
+        rows.append(some)
+    return TraceTables(gatherer.facts(), reading.captures, reading.oddities, rows)
+
+
+def calls(*paths: PathLike, progress: Progress | None = None) -> Iterator[pl.DataFrame]:
+    """The calls of a trace, some thousand at a time, in bounded memory.
+
+    Yields frames with the columns of `TraceTables.calls`. Calls come when they are finished: in the order of their replies,
+    those without a reply last.
+    """
+    import polars as pl
+
+    from nfsleuth.report import tables
+
+    reading = _Reading(paths, keep_calls=True, progress=progress)
+    ends = pl.DataFrame(schema={"uid": pl.Int64, "client": pl.String, "client_port": pl.UInt16, "server": pl.String})
+    for rows in reading:
+        if len(rows.connections):
+            ended = tables.connections(rows.connections).select(ends.columns)
+            ends = pl.concat([ends, ended]).unique("uid", keep="last")
+        if len(rows.calls):
+            if not set(rows.calls["uid"].tolist()) <= set(ends["uid"]):
+                still_open = reading.open_connections()
+                ends = pl.concat([ends, tables.connections(still_open).select(ends.columns)]).unique("uid", keep="last")
+            yield tables.calls(rows.calls, rows.text, ends)
+        if len(ends) > ENDS_KEPT:
+            ends = ends.sort("uid").tail(ENDS_KEPT // 2)  # the others are asked for again if they are needed
+
+
+ENDS_KEPT = 1 << 16  # connections whose addresses `calls` remembers
+
+
+@dataclass
+class TraceTables:
+    """The tables of a trace as Polars frames, made when they are first asked for.
+
+    Common to all: `uid` is the number of a connection in this trace, from 0. Frame numbers are Wireshark's, from 1,
+    counted through all captures. Times are ``Datetime[ns, UTC]``. MACs are text like ``52:54:00:12:34:56``. null means that
+    there was none. Text is as the sender wrote it: escape it (`nfsleuth.report.escape.visible`) before it is printed.
+
+    facts: what `conclude` needs. captures: what was read. found_odd: name -> (count, first frame), of the whole trace.
+    """
+
+    facts: TraceFacts
+    captures: tuple[Capture, ...]
+    found_odd: dict[str, tuple[int, int]]
+    _rows: list[Rows] = field(repr=False)
+
+    @cached_property
+    def connections(self) -> pl.DataFrame:
+        """TCP connections and UDP flows, one row each.
+
+        - `uid` i64, `client`, `server` text: addresses; `client_port`, `server_port` u16
+        - `transport` "tcp" or "udp"; `role`: how it is known which end is the client: "guess", "syn", "rpc"
+        - `vlan` u16: innermost 802.1Q VLAN
+        - `client_mac`, `server_mac`: source of the first frame of that side; `client_mac_last`: of the client's last
+          frame; `mac_changes` i32: times that the client's changed
+        - `programs`, `versions`, `flavors` lists of text: RPC programs ("nfs", "mount", ...), NFS versions ("3", "4.1", ...)
+          and credential flavours ("sys", "gss", ...) seen
+        - `ttl_min_client`, `ttl_max_client`, `ttl_min_server`, `ttl_max_server` u8: TTL or hop limit as captured
+        - `syn_frame` i64, `syn_time`: the client's first SYN; `syns` i32: SYNs with sequence numbers of their own
+        - `syn_ttl` u8, `syn_window` u16 (bytes, not scaled), `syn_wscale` u8 (bits), `syn_mss` u16 (bytes),
+          `syn_flags` list of "df", "id_nonzero", "ecn", "malformed", "timestamp_zero", `syn_options` u64 (as in
+          `wire.tcp.layout`): its TCP
+        - `handshake` i64: ns from SYN-ACK to the client's ACK
+        - `first`, `last`: times of the first and last frame; `first_frame`, `last_frame` i64
+        - per side (`_client`: sent by the client, `_server`: by the server), i64: `frames_`; `payload_` bytes above TCP or UDP,
+          retransmissions included; `retransmitted_` segments that brought nothing new; `keepalives_`; `zero_windows_`;
+          `gaps_` times that bytes were missing where a record could have begun
+        - `calls` i64: RPC calls decoded, callbacks not included; `replies`: of these, answered; `nfs_calls`: calls of the
+          NFS program; `errors`: replies with an NFS status other than 0
+        - `reads` i64: READs answered; `read_bytes`: bytes that they brought; `read_busy`: ns with at least one outstanding;
+          `writes`, `write_bytes`, `write_busy` likewise
+        """
+        from nfsleuth.report import tables
+        from nfsleuth.trace.tables import CONNECTION
+
+        return tables.connections(_stacked([r.connections for r in self._rows], CONNECTION))
+
+    @cached_property
+    def calls(self) -> pl.DataFrame:
+        """RPC calls with their replies, one row each, in the order in which they were finished.
+
+        - `time`: when the call's first byte was captured
+        - `client`, `server` text: addresses; `client_port` u16; `uid` i64: connection; `xid` u32
+        - `program` text: "nfs", "mount", "nlm", ...; `version` u32; `minor` u8: minor version of NFSv4
+        - `operation` text: the procedure, or what a COMPOUND is about; `operations` list of text: the first 16 operations of
+          a COMPOUND, or the procedure alone; `operations_count` u16: operations that the COMPOUND announces
+        - `flavor` text: credential flavour
+        - `name` text: the file name; `handle` text: 16 hex digits, a hash of the file handle
+        - `offset` u64, `count` u32: bytes, as asked for by READ, WRITE, COMMIT; `bytes` u32: read or written, by the reply
+        - `status` i32: NFS status; null without a decoded reply; `status_name` text: its name in the RFC, or "no reply",
+          "not decoded", "DENIED", or the accept_stat of RFC 5531
+        - `latency` i64: ns from the call's first byte to the reply's
+        - `call_bytes`, `reply_bytes` u32: lengths of the RPC messages; `call_frame`, `reply_frame` i64: where they begin;
+          `reply_time`
+        - `from_server` bool: a callback; `cut`, `reply_cut`: arguments, results not captured or not decoded to their end;
+          `hidden`: protected by RPCSEC_GSS; `retransmitted`: the same xid was outstanding before
+        """
+        import polars as pl
+
+        from nfsleuth.report import tables
+        from nfsleuth.trace.tables import CALL
+
+        ends = self.connections
+        frames = [tables.calls(r.calls, r.text, ends) for r in self._rows if len(r.calls)]
+        return pl.concat(frames) if frames else tables.calls(_stacked([], CALL), b"", ends)
+
+    @cached_property
+    def identities(self) -> pl.DataFrame:
+        """Names, ids and owners that were sent, one row per sighting that was kept.
+
+        - `uid` i64: connection; `kind`: what it is, the names of `trace.tables.Identity` in small letters
+        - `text`: as UTF-8, or else Latin-1; two texts in one are separated by a space; `raw`: its bytes; `cut` bool: the text
+          is longer than what was captured
+        - `a`, `b` u64: the numbers that belong to the kind, such as a verifier
+        - `from_client` bool; `frame` i64; `time`
+        """
+        import polars as pl
+
+        from nfsleuth.report import tables
+        from nfsleuth.trace.tables import IDENTITY
+
+        frames = [tables.identities(r.identities, r.text) for r in self._rows if len(r.identities)]
+        return pl.concat(frames) if frames else tables.identities(_stacked([], IDENTITY), b"")
+
+    @cached_property
+    def neighbours(self) -> pl.DataFrame:
+        """Which MAC sent from which address, one row per pair.
+
+        - `mac`, `address` text (null for a bridge); `kind`: "ip", "arp", "nd", "bridge" or "router"
+        - `ttl_min`, `ttl_max` u8; `frames` i64: how many; `first_frame` i64
+        """
+        from nfsleuth.report import tables
+        from nfsleuth.trace.tables import NEIGHBOUR
+
+        # Each hand-out has all neighbours so far, so the last one that has any has them all.
+        latest = next((r.neighbours for r in reversed(self._rows) if len(r.neighbours)), _stacked([], NEIGHBOUR))
+        return tables.neighbours(latest)
+
+    @cached_property
+    def oddities(self) -> pl.DataFrame:
+        """What was skipped or strange in the whole trace: `name`, `count` i64, `first_frame` i64, the most frequent first."""
+        from nfsleuth.report import tables
+
+        return tables.oddities(self.found_odd)
+
+    @cached_property
+    def sources(self) -> pl.DataFrame:
+        """The captures: `path`, `format`, `frames` i64, `bytes` i64 as stored, times of the `first` and `last` frame."""
+        import polars as pl
+
+        columns = {"path": pl.String, "format": pl.String, "frames": pl.Int64, "bytes": pl.Int64}
+        columns |= {"first": pl.Int64, "last": pl.Int64}
+        rows = [[getattr(c, name) for name in columns] for c in self.captures]
+        return pl.DataFrame(rows, schema=columns, orient="row").with_columns(
+            pl.col("first", "last").cast(pl.Datetime("ns", "UTC"))
+        )
+
+
+class _Reading:
+    """The rows of a trace while it is read; afterwards what was read, and what was odd. Iterable once."""
+
+    def __init__(
+        self, paths: Sequence[PathLike], *, keep_calls: bool = False, progress: Progress | None = None
+    ) -> None:
+        self._paths, self._keep_calls, self._progress = paths, keep_calls, progress
+        self._sources: list[Source] = []
+        self._tracker: Tracker | None = None
+        self._odd: list[dict[str, tuple[int, int]]] = []  # of the traffic, per source
+
+    def __iter__(self) -> Iterator[Rows]:
+        from nfsleuth.capture import open_trace
+        from nfsleuth.trace.tracker import Tracker
+
+        tracker = self._tracker = Tracker(keep_calls=self._keep_calls)
+        with open_trace([os.fspath(p) for p in self._paths], progress=self._progress) as trace:
+            self._sources = trace.sources
+            self._odd = [{} for _ in trace.sources]
+            before, source = [0] * len(self._odd), 0
+            chunk: Chunk
+            for chunk in trace:
+                read = [s.frames for s in self._sources]
+                source = max(range(len(read)), key=lambda i: read[i] - before[i])
+                before = read
+                yield from tracker.feed(chunk)
+                self._blame(source)
+            yield from tracker.finish()
+            self._blame(source)
+
+    def open_connections(self) -> np.ndarray:
+        """CONNECTION[n] of the connections that are open now."""
+        assert self._tracker is not None, "read first"
+        return self._tracker.snapshot().connections
+
+    @property
+    def oddities(self) -> dict[str, tuple[int, int]]:
+        """Name -> (count, first frame) of the traffic and of the files."""
+        found = dict(self._tracker.oddities) if self._tracker else {}
+        for source in self._sources:
+            for name, count in source.oddities.items():
+                found[name] = (found.get(name, (0, 0))[0] + count, source.oddity_frames.get(name, 0))
+        return found
+
+    @property
+    def captures(self) -> tuple[Capture, ...]:
+        """What has been read so far."""
+        return tuple(_capture(s, odd) for s, odd in zip(self._sources, self._odd, strict=True))
+
+    def _blame(self, source: int) -> None:
+        """Put down what has become odd since the last chunk to the file that most of this chunk's frames came from.
+
+        That is exact where files do not overlap in time; where they do, the sum is.
+        """
+        assert self._tracker is not None
+        mine = self._odd[source]
+        for name, (count, frame) in self._tracker.oddities.items():
+            before = sum(odd.get(name, (0, 0))[0] for odd in self._odd)
+            if count > before:
+                had, first = mine.get(name, (0, frame if before == 0 else 0))
+                mine[name] = (had + count - before, first)
+
+
+def _capture(source: Source, odd: dict[str, tuple[int, int]]) -> Capture:
+    counts = dict(source.oddities)
+    frames = dict(source.oddity_frames)
+    for name, (count, frame) in odd.items():
+        counts[name] = counts.get(name, 0) + count
+        frames.setdefault(name, frame)
+    return Capture(
+        source.path,
+        source.format,
+        source.frames,
+        source.bytes,
+        source.first,
+        source.last,
+        counts,
+        {name: frame for name, frame in frames.items() if frame},
+    )
+
+
+def _gathered(reading: _Reading) -> TraceFacts:
+    from nfsleuth.clients.gather import Gatherer
+
+    gatherer = Gatherer()
+    for rows in reading:
+        gatherer.add(rows)
+    return gatherer.facts()
+
+
+def _rules(given: Rules | PathLike | None) -> Rules:
+    """The built-in rules, with those of a TOML file or of a folder of them."""
+    from nfsleuth.evidence.rules import Rules
+
+    if isinstance(given, Rules):
+        return given
+    rules = Rules.builtin()
+    if given is None:
+        return rules
+    place = Path(given)
+    files = sorted(place.glob("*.toml")) if place.is_dir() else [place]
+    if not files:
+        raise NfsleuthError(f"{place}: no rules there; put files that end in .toml into it", Exit.WRONG_USE)
+    for file in files:
+        try:
+            text = file.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise NfsleuthError(f"{file}: cannot be read as rules ({error}); give a TOML file in UTF-8") from error
+        rules = rules.with_user(text, str(file))
+    return rules
+
+
+def _stacked(arrays: Sequence[np.ndarray], dtype: np.dtype) -> np.ndarray:
+    import numpy as np
+
+    return np.concatenate([*arrays, np.empty(0, dtype)])

@@ -1,0 +1,87 @@
+"""``nfsleuth identify``: who each NFS client is."""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from nfsleuth.cli import options
+from nfsleuth.errors import NfsleuthError
+
+if TYPE_CHECKING:
+    from nfsleuth.verdict.model import Report
+
+EXAMPLES = """
+\b
+Examples:
+  nfsleuth identify office.pcapng
+  nfsleuth identify --html report.html --quiet monday.pcap.zst tuesday.pcap.zst
+  tcpdump -i eth0 -s 256 -U -w - port 2049 | nfsleuth identify --json -
+"""
+
+
+def identify(
+    captures: options.Captures,
+    *,
+    as_json: options.Json = False,
+    csv: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Write a CSV line per client to FILE; - is stdout.")
+    ] = None,
+    parquet: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="Write clients with their evidence to a Parquet FILE; - is stdout."),
+    ] = None,
+    html: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Write one self-contained page to FILE; - is stdout.")
+    ] = None,
+    rules: options.Rules = None,
+    prior: options.Prior = None,
+    method: options.Method = options.MethodName.EVIDENCE,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show all captures and all oddities.")] = False,
+    quiet: options.Quiet = False,
+) -> int:
+    """Say who each NFS client is, and why.
+
+    One row per client: its state, its platform, how sure that is, the reasons in a few words, and the physical host that it
+    shares with others, where that shows.
+
+    Exit codes: 0 done, 2 wrong use, 3 a capture cannot be read, 4 no NFS found.
+    """
+    targets = {"--csv": csv, "--parquet": parquet, "--html": html}
+    for target in targets.values():
+        options.check_target(target)
+    to_stdout = [name for name, target in targets.items() if target == options.STDOUT] + ["--json"] * as_json
+    if len(to_stdout) > 1:
+        raise NfsleuthError(f"{' and '.join(to_stdout)} both want standard output; give one of them a FILE")
+    report = options.identified(captures, rules=rules, prior=prior, method=method, quiet=quiet)
+    _write(report, csv, parquet, html)
+    if as_json:
+        from nfsleuth.report import json_report
+
+        options.put_json(json_report.identified(report))
+    elif not to_stdout and report.clients:
+        from nfsleuth.report import text
+
+        options.put(text.table(report, options.terminal_width(), colour=options.colourful(), verbose=verbose))
+    return options.require_nfs(report, quiet)
+
+
+def _write(report: Report, csv: str | None, parquet: str | None, html: str | None) -> None:
+    """Write the results that go to files. What a format needs is imported for that format."""
+    if csv:
+        from nfsleuth.report import csv_report
+
+        options.write(csv, csv_report.clients(report))
+    if parquet:
+        from nfsleuth.report import frames
+
+        out = io.BytesIO()
+        frames.clients(report).write_parquet(out)
+        options.write(parquet, out.getvalue())
+    if html:
+        import nfsleuth
+        from nfsleuth.report import html as pages
+
+        options.write(html, pages.page(report, nfsleuth.__version__))

@@ -1,0 +1,182 @@
+"""Options that several commands have, and what they have in common when they read captures and write results."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from nfsleuth import kernel_cache
+from nfsleuth.errors import Exit, NfsleuthError
+
+if TYPE_CHECKING:
+    from nfsleuth.api import Progress
+    from nfsleuth.verdict.model import Report
+
+COMPILING = "compiling the kernels for this machine, once: about 20 s"
+STDOUT = "-"
+
+
+class MethodName(StrEnum):
+    """Ways to come to a verdict."""
+
+    EVIDENCE = "evidence"
+    PAPER = "paper"
+
+
+Captures = Annotated[
+    list[str], typer.Argument(metavar="CAPTURE", help="Captures; together they are one trace. - is stdin.")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
+Rules = Annotated[str | None, typer.Option(metavar="DIR", help="Add the rules of DIR/*.toml to the built-in ones.")]
+Prior = Annotated[
+    list[str] | None,
+    typer.Option(metavar="STATE=P", help="What is likely beforehand, such as native=0.8. Can be given several times."),
+]
+Method = Annotated[MethodName, typer.Option(help="All evidence, or only the two rules of the 2013 paper.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar and no notices.")]
+
+
+def identified(
+    captures: list[str], rules: str | None, prior: list[str] | None, method: MethodName, quiet: bool
+) -> Report:
+    """Read and conclude, telling the person at the terminal what takes time."""
+    from nfsleuth import api
+
+    with watching(quiet) as progress:
+        return api.identify(
+            *captures,
+            rules=rules,
+            priors=",".join(prior) if prior else None,
+            method=method.value,
+            progress=progress,
+        )
+
+
+def require_nfs(report: Report, quiet: bool) -> Exit:
+    """The exit code for a report; says what to look at where no client was found."""
+    if report.clients:
+        return Exit.DONE
+    if not quiet:
+        typer.echo(f"nfsleuth: {_nothing(report)}", err=True)
+    return Exit.NO_NFS
+
+
+def _nothing(report: Report) -> str:
+    from nfsleuth.report import words
+    from nfsleuth.report.escape import visible
+
+    frames = sum(c.frames for c in report.captures)
+    where = visible(report.captures[0].path) if len(report.captures) == 1 else f"{len(report.captures)} captures"
+    if not frames:
+        return f"no NFS in {where}: no frames in it; was something filtered away?"
+    odd = "".join(f", {count:,} {words.oddity(name)}" for name, count, _ in words.oddities(report)[:3])
+    return (
+        f"no NFS in {where}: {words.count(frames, 'frame')}{odd}; "
+        "capture on the server's interface (tcpdump -i IF -s 256 -w FILE port 2049 or port 111)"
+    )
+
+
+@contextmanager
+def watching(quiet: bool) -> Iterator[Progress | None]:
+    """A progress bar on stderr if a person watches and waits; a notice if the kernels have to be compiled first."""
+    if not quiet and not kernel_cache.is_compiled():
+        typer.echo(f"nfsleuth: {COMPILING}", err=True)
+    bar = _Bar() if sys.stderr.isatty() and not quiet else None
+    try:
+        yield bar
+        kernel_cache.mark_compiled()
+    finally:
+        if bar is not None:
+            bar.stop()
+
+
+class _Bar:
+    """Shows itself when reading has taken a second; Rich is imported only then."""
+
+    PATIENCE = 1.0  # s
+
+    def __init__(self) -> None:
+        from typing import Any
+
+        self._start = time.monotonic()
+        self._bar: Any = None
+        self._task: Any = None
+
+    def __call__(self, done: int, total: int | None) -> None:
+        if self._bar is None:
+            if time.monotonic() - self._start < self.PATIENCE:
+                return
+            from rich.console import Console
+            from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn
+
+            self._bar = Progress(
+                "reading",
+                BarColumn(),
+                DownloadColumn(),
+                TransferSpeedColumn(),
+                TimeRemainingColumn(),
+                console=Console(stderr=True),
+                transient=True,
+            )
+            self._bar.start()
+            self._task = self._bar.add_task("reading", total=total)
+        self._bar.update(self._task, completed=done, total=total)
+
+    def stop(self) -> None:
+        """Take the bar away."""
+        if self._bar is not None:
+            self._bar.stop()
+
+
+def terminal_width() -> int:
+    """Columns to print in: those of the terminal, 80 where there is none."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else 80
+
+
+def colourful() -> bool:
+    """Whether to colour: on a terminal that can, unless NO_COLOR (https://no-color.org) is set."""
+    return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def put(text: str) -> None:
+    """Print `text` as it is."""
+    sys.stdout.write(text)
+
+
+def put_json(value: object) -> None:
+    """Print `value` as JSON, all in ASCII, so that no terminal can take it for anything else."""
+    import json
+
+    sys.stdout.write(json.dumps(value, indent=2) + "\n")
+
+
+def check_target(target: str | None) -> None:
+    """Complain about a file that cannot be written before hours are spent on reading."""
+    if target and target != STDOUT:
+        folder = Path(target).parent
+        if not folder.is_dir():
+            raise NfsleuthError(f"{target}: there is no folder {folder}; make it first")
+        if Path(target).is_dir():
+            raise NfsleuthError(f"{target}: is a folder; name a file in it")
+
+
+def write(target: str, content: str | bytes) -> None:
+    """Write a result to a file, or to standard output for ``-``."""
+    data = content.encode() if isinstance(content, str) else content
+    if target == STDOUT:
+        sys.stdout.flush()
+        sys.stdout.buffer.write(data)
+        return
+    try:
+        Path(target).write_bytes(data)
+    except OSError as error:
+        raise NfsleuthError(f"{target}: cannot be written ({error.strerror}); choose another place") from error

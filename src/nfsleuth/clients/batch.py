@@ -1,0 +1,419 @@
+"""Connections that have ended come in, with their identities; one batch of `TraceFacts` goes out.
+
+Which connections count (`trace.tables.Program` bits, then the port):
+
+- NFS, NFSACL or MOUNT calls: a client.
+- No RPC that could be read, port 2049 at the server's end, and payload or a finished handshake: a client too. So
+  connections encrypted by TLS (RFC 9289) and captures of replies alone still list who is there.
+- The same over TCP to another port: a bystander, since only the whole trace says whether NFS was served there.
+- NLM without NFS: kept as such, since servers call clients as well (NLM_GRANTED).
+- Portmapper and NSM only: bystanders, which `split` attaches to a client if there is one.
+- NFSv4 call-backs only: counted; the one that calls is a server.
+
+Everything is counted by column (`tally`), so that a connection costs little Python.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterable
+from dataclasses import dataclass
+from typing import Any, NamedTuple, cast
+
+import numpy as np
+
+from nfsleuth.clients.facts import CLIENT_IDS_KEPT, ClientId, Facts, Seen, Syn, Traffic
+from nfsleuth.clients.tally import Column, Tally, distinct, tally
+from nfsleuth.clients.text import address_text, decode, decode_pair, mac_text, session_text
+from nfsleuth.clients.trace_facts import Kind, Strand, StrandKey, TraceFacts
+from nfsleuth.trace.tables import CLIENT, NO_MAC, SERVER, Flavor, Identity, Program, Version
+from nfsleuth.wire.tcp import layout
+
+NFS_PORT = 2049
+TCP = 6
+SYN_DF = 1  # bit of CONNECTION.syn_flags
+NO_SCALE = 255  # CONNECTION.syn_wscale without the option
+TOGETHER = 1 << 32  # ns, 4.3 s: connections without identity that start this close together are one strand
+SOON = 10_000_000_000  # ns: well below the idle timeouts of NFS servers (minutes)
+MOST_IN_KEY = 8  # identities of one kind that tell strands apart; a connection with more is one of a flood
+
+# What `TraceFacts.counts` counts: each connection once.
+COUNTS = ("nfs", "mount", "unread", "lock", "portmap", "callback", "silent", "other")
+NFS, MOUNT, UNREAD, LOCK, PORTMAP, CALLBACK, SILENT, OTHER = range(len(COUNTS))
+KINDS = {NFS: Kind.CLIENT, MOUNT: Kind.CLIENT, UNREAD: Kind.CLIENT, LOCK: Kind.LOCK}
+BYSTANDERS = {PORTMAP: Kind.HELPER, SILENT: Kind.SILENT}
+
+ANSWERED = Program.NFS | Program.NFSACL | Program.MOUNT
+PROGRAMS = {
+    Program.PORTMAP: "portmap",
+    Program.NFS: "nfs",
+    Program.MOUNT: "mount",
+    Program.NLM: "nlm",
+    Program.NSM: "nsm",
+    Program.NFSACL: "nfsacl",
+    Program.CALLBACK: "callback",
+    Program.OTHER: "other",
+}
+VERSIONS = {Version.V2: "2", Version.V3: "3", Version.V4_0: "4.0", Version.V4_1: "4.1", Version.V4_2: "4.2"}
+FLAVORS = {
+    Flavor.NONE: "none",
+    Flavor.SYS: "sys",
+    Flavor.SHORT: "short",
+    Flavor.DH: "dh",
+    Flavor.GSS: "gss",
+    Flavor.TLS: "tls",
+    Flavor.GSS_HIDDEN: "gss-hidden",
+    Flavor.OTHER: "other",
+}
+
+# Identity rows that tell strands apart.
+TELLING = (
+    Identity.MACHINE_NAME,
+    Identity.CLIENT_ID,
+    Identity.CLIENT_OWNER,
+    Identity.SESSION,
+    Identity.CLIENTID,
+    Identity.NLM_CALLER,
+)
+BOOTS = (Identity.CLIENT_ID, Identity.CLIENT_OWNER)
+
+
+class Said(NamedTuple):
+    """What an IDENTITY row says."""
+
+    text: bytes
+    a: int
+    b: int
+
+
+Meaning = Callable[[Said], Hashable]
+# Which fields of Facts an identity row feeds, and with what.
+FIELDS: dict[Identity, tuple[tuple[str, Meaning], ...]] = {
+    Identity.MACHINE_NAME: (("names", lambda i: decode(i.text)), ("stamps", lambda i: (decode(i.text), i.a))),
+    Identity.CALLBACK: (("callbacks", lambda i: decode_pair(i.text)),),
+    Identity.IMPLEMENTATION: (("implementations", lambda i: decode_pair(i.text)),),
+    Identity.SESSION_MACHINE: (("session_machines", lambda i: (decode(i.text), i.a)),),
+    Identity.SESSION: (("sessions", lambda i: session_text(i.a, i.b)),),
+    Identity.CLIENTID: (("clientids", lambda i: i.a),),
+    Identity.OPEN_OWNER: (("open_owners", lambda i: i.text),),
+    Identity.LOCK_OWNER: (("lock_owners", lambda i: i.text),),
+    Identity.NLM_CALLER: (("nlm_callers", lambda i: decode(i.text)),),
+    Identity.NLM_OWNER: (("nlm_owners", lambda i: i.text),),
+    Identity.MOUNT_PATH: (("mount_paths", lambda i: decode(i.text)),),
+    Identity.FILE_NAME: (("file_names", lambda i: decode(i.text)),),
+    Identity.EXCLUSIVE_VERIFIER: (("exclusive_verifiers", lambda i: i.a),),
+}
+
+
+@dataclass(slots=True)
+class _Columns:
+    """What every count over connections needs, int64[n] each: strand, frame and the span of time."""
+
+    strand: Column
+    frame: Column
+    first: Column
+    last: Column
+
+    def count(self, *parts: tuple[Column, Column]) -> Tally:
+        """`tally` of values; each part is (bool[n] which rows, n values)."""
+        rows = np.concatenate([np.flatnonzero(which) for which, _ in parts])
+        values = np.concatenate([column[which].astype(np.int64) for which, column in parts])
+        return tally(self.strand[rows], values, self.frame[rows], self.first[rows], self.last[rows])
+
+    def count_bits(self, column: Column, bits: Iterable[int]) -> Tally:
+        """The same for each of `bits` that is set in `column`."""
+        return self.count(*((column & bit != 0, np.full(len(column), bit)) for bit in bits))
+
+
+class Batch:
+    """Connections that have ended, and their identities, on the way to `TraceFacts`."""
+
+    def __init__(self, connections: np.ndarray, identities: np.ndarray, texts: list[bytes]) -> None:
+        self.connections = connections[np.argsort(connections["uid"], kind="stable")]
+        self.identities = identities[np.argsort(identities["frame"], kind="stable")]
+        self.texts = texts
+        self.of = np.searchsorted(self.connections["uid"], self.identities["uid"])  # row of each identity's connection
+        self.carried = _carried(self.connections)
+        self.client, self.clients = _addresses(self.connections, "client")
+        self.server, self.servers = _addresses(self.connections, "server")
+        # Not the uid of an AUTH_SYS name, nor the flags of an owner: only a session has a second half.
+        b = np.where(self.identities["kind"] == Identity.SESSION, self.identities["b"], 0)
+        columns = (self.identities["kind"], self.identities["text"], self.identities["a"], b)
+        self.said, rows = distinct(*columns)
+        self.sayings = [
+            (Identity(kind), Said(texts[text], a, b))
+            for kind, text, a, b in zip(*(column[rows].tolist() for column in columns), strict=True)
+        ]
+
+    def facts(self) -> TraceFacts:
+        """The batch as a value of its own."""
+        counts = np.bincount(self.carried, minlength=len(COUNTS)).tolist()
+        total = TraceFacts(counts=Counter({name: n for name, n in zip(COUNTS, counts, strict=True) if n}))
+        self._serve(total)
+        keys, strand = self._strands()
+        for pool, kinds in ((total.clients, KINDS), (total.bystanders, BYSTANDERS)):
+            of_kind = {key for key in keys if key.kind in kinds.values()}
+            kept, pool.level = pool.fit(of_kind)
+            rows = _rows_of(kept, keys, strand)
+            pool.dropped = len(_rows_of(of_kind, keys, strand)) - len(rows)
+            if len(rows):
+                pool.strands = self._describe(keys, strand, rows)
+        return total
+
+    def _serve(self, total: TraceFacts) -> None:
+        """Note which addresses and MACs served NFS, and at which ports."""
+        c = self.connections
+        asked = c["programs"] & ANSWERED != 0
+        replied = (c["replies"] > 0) | (c["frames"][:, SERVER] == 0)  # a capture of calls alone shows no replies
+        served = asked & replied | (self.carried == UNREAD) & (c["payload"][:, SERVER] > 0)
+        columns = _Columns(np.zeros(len(c), np.int64), c["first_frame"], c["first"], c["last"])
+        ports, rows = distinct(self.server, c["server_port"])
+        where = [
+            (self.servers[i], port)
+            for i, port in zip(self.server[rows].tolist(), c["server_port"][rows].tolist(), strict=True)
+        ]
+        macs = columns.count((served & (c["server_mac"] != NO_MAC), c["server_mac"]))
+        total.link.servers = _only(columns.count((served, self.server)).seen(self.servers.__getitem__))
+        total.link.server_macs = _only(macs.seen(mac_text))
+        total.endpoints = _only(columns.count((asked, ports)).seen(where.__getitem__))
+
+    def _strands(self) -> tuple[list[StrandKey], Column]:
+        """The keys of the batch, and int64[n] the number of each connection's key (-1: it counts for nothing)."""
+        c = self.connections
+        kinds = np.array([{**KINDS, **BYSTANDERS}.get(carried, -1) for carried in range(len(COUNTS))])[self.carried]
+        signature, signatures = self._signatures()
+        silent = kinds == Kind.SILENT
+        port = np.where(silent, c["server_port"], 0)
+        server = np.where(silent, self.server, 0)
+        signature = np.where(silent, 0, signature)
+        when = np.where(silent | (signature > 0), 0, c["first"] // TOGETHER)
+        columns = (self.client, kinds, signature, when, server, port)
+        number, rows = distinct(*columns)
+        keys: dict[StrandKey, int] = {}
+        of_number = np.full(len(rows), -1, np.int64)
+        for i, (client, kind, sign, start, at, end) in enumerate(
+            zip(*(column[rows].tolist() for column in columns), strict=True)
+        ):
+            if kind >= 0:
+                said = [self.sayings[j] for j in signatures[sign]]
+                endpoint = (self.servers[at], end) if kind == Kind.SILENT else ("", 0)
+                key = _key(self.clients[client], Kind(kind), said, start, endpoint)
+                of_number[i] = keys.setdefault(key, len(keys))
+        return list(keys), of_number[number]
+
+    def _signatures(self) -> tuple[Column, list[tuple[int, ...]]]:
+        """int64[n] number of each connection's set of telling identities, and the sets (of indices of `sayings`)."""
+        telling = np.isin(self.identities["kind"], TELLING)
+        pairs = np.unique(self.of[telling] << 32 | self.said[telling])
+        of, said = pairs >> 32, (pairs & 0xFFFF_FFFF).tolist()
+        starts = np.flatnonzero(np.diff(of, prepend=-1))
+        ends = np.append(starts, len(of))[1:].tolist()
+        numbers: dict[tuple[int, ...], int] = {(): 0}
+        signature = np.zeros(len(self.connections), np.int64)
+        signature[of[starts]] = [
+            numbers.setdefault(tuple(said[i:j]), len(numbers)) for i, j in zip(starts.tolist(), ends, strict=True)
+        ]
+        return signature, list(numbers)
+
+    def _describe(self, keys: list[StrandKey], strand: Column, rows: Column) -> dict[StrandKey, Strand]:
+        """Strands out of the connections `rows`, whose key is ``keys[strand[row]]``."""
+        rows = rows[np.argsort(self.connections["first_frame"][rows], kind="stable")]
+        numbers, place = np.unique(strand[rows], return_inverse=True)
+        found = [Facts(keys[n].address) for n in numbers.tolist()]
+        self._describe_connections(found, place, rows)
+        place_of = np.full(len(self.connections), -1, np.int64)
+        place_of[rows] = place
+        mine = place_of[self.of] >= 0
+        places = place_of[self.of[mine]]
+        self._describe_identities(found, places, mine)
+        self._describe_client_ids(found, places, mine)
+        alive = np.zeros(len(found), np.int64)
+        np.maximum.at(alive, place, self._alive()[rows])
+        return {
+            keys[n]: Strand(facts, until)
+            for n, facts, until in zip(numbers.tolist(), found, alive.tolist(), strict=True)
+        }
+
+    def _describe_connections(self, found: list[Facts], place: Column, rows: Column) -> None:
+        c, carried = self.connections[rows], self.carried[rows]
+        columns = _Columns(place, c["first_frame"], c["first"], c["last"])
+        every = np.ones(len(c), np.bool_)
+        nfs = (c["programs"] & Program.NFS != 0) | (carried == UNREAD)
+        told = nfs | (c["programs"] & ANSWERED != 0)
+        low, high, syn_ttl = c["ttl_min"][:, CLIENT], c["ttl_max"][:, CLIENT], c["syn_ttl"]
+        mac, mac_last = c["client_mac"], c["client_mac_last"]
+        macs = columns.count((mac != NO_MAC, mac), ((mac_last != mac) & (mac_last != NO_MAC), mac_last))
+        ttls = columns.count(
+            (told & (low > 0), low),
+            (told & (high != low), high),
+            (told & (syn_ttl > 0) & (syn_ttl != low) & (syn_ttl != high), syn_ttl),
+        )
+        programs = columns.count_bits(c["programs"], PROGRAMS)
+        versions = columns.count_bits(c["versions"], VERSIONS)
+        flavors = columns.count_bits(c["flavors"], FLAVORS)
+        for name, seen in (
+            ("ports", columns.count((every, c["client_port"])).seen(int)),
+            ("nfs_ports", columns.count((nfs, c["client_port"])).seen(int)),
+            ("mount_ports", columns.count((c["programs"] & Program.MOUNT != 0, c["client_port"])).seen(int)),
+            ("server_ports", columns.count((every, c["server_port"])).seen(int)),
+            ("servers", columns.count((every, self.server[rows])).seen(self.servers.__getitem__)),
+            ("transports", columns.count((every, c["transport"])).seen(lambda t: "tcp" if t == TCP else "udp")),
+            ("macs", macs.seen(mac_text)),
+            ("ttls", ttls.seen(int)),
+            ("handshakes", columns.count((c["handshake"] >= 0, c["handshake"])).seen(int)),
+            ("programs", programs.seen(lambda bit: PROGRAMS[Program(bit)])),
+            ("versions", versions.seen(lambda bit: VERSIONS[Version(bit)])),
+            ("flavors", flavors.seen(lambda bit: FLAVORS[Flavor(bit)])),
+        ):
+            _put(found, name, cast("dict[int, Seen[Any]]", seen))
+        _describe_syns(found, place, c)
+        _add_up(found, place, c)
+
+    def _describe_identities(self, found: list[Facts], places: Column, mine: Column) -> None:
+        rows = self.identities[mine]
+        counted = tally(places, self.said[mine], rows["frame"], rows["time"], rows["time"])
+        kinds = np.array([kind for kind, _ in self.sayings], np.int64)[counted.values]
+        for kind, fields in FIELDS.items():
+            for name, meaning in fields:
+                _put(found, name, counted.seen(self._reader(meaning), kinds == kind))
+
+    def _reader(self, meaning: Meaning) -> Callable[[int], Hashable]:
+        return lambda number: meaning(self.sayings[number][1])
+
+    def _describe_client_ids(self, found: list[Facts], places: Column, mine: Column) -> None:
+        rows, said = self.identities[mine], self.said[mine]
+        boots = np.isin(rows["kind"], BOOTS)
+        places, rows, said = places[boots], rows[boots], said[boots]
+        order = np.lexsort((rows["a"], rows["frame"], rows["time"], places))
+        places, rows, said = places[order], rows[order], said[order]
+        starts = np.flatnonzero(np.diff(places, prepend=-1))
+        for start, end in zip(starts.tolist(), np.append(starts, len(places))[1:].tolist(), strict=True):
+            few = slice(start, min(end, start + CLIENT_IDS_KEPT))
+            ids = {
+                self._client_id(number, time, frame)
+                for number, time, frame in zip(
+                    said[few].tolist(), rows["time"][few].tolist(), rows["frame"][few].tolist(), strict=True
+                )
+            }
+            facts = found[int(places[start])]
+            facts.client_ids = tuple(sorted(ids, key=lambda i: (i.time, i.frame, i.owner, i.verifier)))
+            facts.client_ids_count = end - start
+
+    def _client_id(self, number: int, time: int, frame: int) -> ClientId:
+        kind, (owner, verifier, _) = self.sayings[number]
+        return ClientId(owner, verifier, int(kind is Identity.CLIENT_OWNER), time, frame)
+
+    def _alive(self) -> Column:
+        """int64[n] ns: until when each connection's client was certainly alive.
+
+        That is its last identity, or its last frame where that came soon after and the server retransmitted and probed
+        nothing: a server that retransmits, probes or closes an idle connection may do so to a machine that is gone, and
+        what answers (RST) may be its next boot.
+        """
+        c = self.connections
+        spoke = c["first"].copy()
+        np.maximum.at(spoke, self.of, self.identities["time"])
+        quiet = (c["retransmitted"][:, SERVER] == 0) & (c["keepalives"][:, SERVER] == 0)
+        return np.where(quiet & (c["last"] - spoke <= SOON), c["last"], spoke)
+
+
+def _key(address: str, kind: Kind, said: list[tuple[Identity, Said]], when: int, server: tuple[str, int]) -> StrandKey:
+    of: dict[Identity, set[Said]] = {}
+    for identity, what in said:
+        of.setdefault(identity, set()).add(what)
+    names = {decode(i.text) for kind_ in (Identity.MACHINE_NAME, Identity.NLM_CALLER) for i in of.get(kind_, ())}
+    boots = {(i.text, i.a) for kind_ in BOOTS for i in of.get(kind_, ())}
+    sessions = {session_text(i.a, i.b) for i in of.get(Identity.SESSION, ())} if not boots else set()
+    clientids = {i.a for i in of.get(Identity.CLIENTID, ())} if not boots else set()
+    return StrandKey(
+        address,
+        kind,
+        tuple(sorted(names)[:MOST_IN_KEY]),
+        tuple(sorted(boots)[:MOST_IN_KEY]),
+        tuple(sorted(sessions)[:MOST_IN_KEY]),
+        tuple(sorted(clientids)[:MOST_IN_KEY]),
+        when,
+        server,
+    )
+
+
+def _rows_of(wanted: set[StrandKey], keys: list[StrandKey], strand: Column) -> Column:
+    """Rows whose strand is one of `wanted`; -1 in `strand` finds the False at the end."""
+    return np.flatnonzero(np.array([*(key in wanted for key in keys), False], np.bool_)[strand])
+
+
+def _carried(c: np.ndarray) -> Column:
+    """int64[n], index into `COUNTS`: the most telling that each connection carried."""
+    programs = c["programs"]
+    live = (c["payload"].sum(axis=1) > 0) | (c["handshake"] >= 0)
+    unread = (programs == 0) & live
+    cases = (
+        (programs & (Program.NFS | Program.NFSACL) != 0, NFS),
+        (programs & Program.MOUNT != 0, MOUNT),
+        (programs & Program.NLM != 0, LOCK),
+        (programs & (Program.PORTMAP | Program.NSM) != 0, PORTMAP),
+        (programs == Program.CALLBACK, CALLBACK),
+        (unread & (c["server_port"] == NFS_PORT), UNREAD),
+        (unread & (c["transport"] == TCP), SILENT),
+    )
+    return np.select([case for case, _ in cases], [number for _, number in cases], OTHER)
+
+
+def _addresses(c: np.ndarray, end: str) -> tuple[Column, list[str]]:
+    """int64[n] number of each connection's address, and the addresses."""
+    hi, lo = c[f"{end}_hi"], c[f"{end}_lo"]
+    numbers, rows = distinct(hi, lo)
+    return numbers, list(map(address_text, hi[rows].tolist(), lo[rows].tolist()))
+
+
+def _put(found: list[Facts], name: str, seen: dict[int, Seen[Any]]) -> None:
+    for place, values in seen.items():
+        setattr(found[place], name, values)
+
+
+def _only(seen: dict[int, Seen[Any]]) -> Seen[Any]:
+    return seen.get(0, Seen())
+
+
+def _describe_syns(found: list[Facts], place: Column, c: np.ndarray) -> None:
+    syns = np.flatnonzero((c["transport"] == TCP) & (c["syn_frame"] > 0))
+    c = c[syns]
+    df = c["syn_flags"] & SYN_DF
+    columns = (c["syn_ttl"], c["syn_window"], c["syn_mss"], c["syn_wscale"], c["syn_options"], df)
+    numbers, rows = distinct(*columns)
+    kept = [
+        Syn(ttl, window, mss, -1 if scale == NO_SCALE else scale, layout(options), bool(df))
+        for ttl, window, mss, scale, options, df in zip(*(column[rows].tolist() for column in columns), strict=True)
+    ]
+    counted = tally(place[syns], numbers, c["syn_frame"], c["syn_time"], c["syn_time"])
+    _put(found, "syns", counted.seen(kept.__getitem__))
+
+
+def _add_up(found: list[Facts], place: Column, c: np.ndarray) -> None:
+    """Sums and spans over the connections of each strand."""
+    order = np.argsort(place, kind="stable")
+    c = c[order]
+    starts = np.flatnonzero(np.diff(place[order], prepend=-1))
+    sums = {
+        "connections": np.ones(len(c), np.int64),
+        "calls": c["calls"],
+        "nfs_calls": c["nfs_calls"],
+        "errors": c["errors"],
+        "frames_sent": c["frames"][:, CLIENT],
+        "bytes_sent": c["payload"][:, CLIENT],
+        "bytes_received": c["payload"][:, SERVER],
+        "retransmitted": c["retransmitted"].sum(axis=1),
+        "keepalives": c["keepalives"][:, CLIENT],
+        "reused_ports": np.maximum(c["syns"].astype(np.int64) - 1, 0),
+    }
+    for name, column in sums.items():
+        for facts, value in zip(found, np.add.reduceat(column, starts).tolist(), strict=True):
+            setattr(facts, name, value)
+    for name in ("read", "write"):
+        columns = (c[f"{name}s"], c[f"{name}_bytes"], c[f"{name}_busy"])
+        traffic = zip(*(np.add.reduceat(column, starts).tolist() for column in columns), strict=True)
+        for facts, (calls, size, busy) in zip(found, traffic, strict=True):
+            setattr(facts, f"{name}s", Traffic(calls, size, busy))
+    firsts, lasts = np.minimum.reduceat(c["first"], starts), np.maximum.reduceat(c["last"], starts)
+    for facts, first, last in zip(found, firsts.tolist(), lasts.tolist(), strict=True):
+        facts.first, facts.last = first, last

@@ -1,0 +1,266 @@
+"""What is known of one NFS client: values that were seen, how often, in which frames. No judgement here.
+
+Facts merge: ``a + b`` is what one would know after reading both captures. Merging is associative and commutative, so
+files, threads and machines add up in any order. Everything is bounded (`MOST`): beyond it, counts go on, values do not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterator
+from dataclasses import dataclass, field, fields
+from typing import Generic, TypeVar
+
+SAMPLES = 4  # frame numbers kept per value
+MOST = 512  # distinct values kept per kind
+
+V = TypeVar("V", bound=Hashable)
+
+
+@dataclass(slots=True)
+class Sighting:
+    """How often a value was seen, and where first."""
+
+    count: int = 0
+    frames: tuple[int, ...] = ()  # the smallest SAMPLES frame numbers
+    first: int = 0  # ns since 1970
+    last: int = 0
+
+    def __add__(self, other: Sighting) -> Sighting:
+        if not self.count:
+            return other
+        if not other.count:
+            return self
+        return Sighting(
+            self.count + other.count,
+            tuple(sorted({*self.frames, *other.frames}))[:SAMPLES],
+            min(self.first, other.first),
+            max(self.last, other.last),
+        )
+
+
+class Seen(Generic[V]):
+    """A bounded multiset of values, each with its `Sighting`. Iterates over values, most often seen first.
+
+    At most `MOST` values are kept, the smallest ones by their text (an order that does not depend on who merges what
+    when); `others` counts sightings of values that were let go.
+    """
+
+    __slots__ = ("others", "sightings")
+
+    def __init__(self, sightings: dict[V, Sighting] | None = None, others: int = 0) -> None:
+        self.sightings: dict[V, Sighting] = sightings if sightings is not None else {}
+        self.others = others
+
+    def see(self, value: V, frame: int = 0, time: int = 0, count: int = 1) -> None:
+        """Add `count` sightings of `value` in `frame` (0: frame not known) at `time` (ns)."""
+        have = self.sightings.get(value)
+        frames = (frame,) if frame else ()
+        if have is None:
+            self.sightings[value] = Sighting(count, frames, time, time)
+            if len(self.sightings) > 2 * MOST:
+                self._bound()
+            return
+        have.count += count
+        if frame and len(have.frames) < SAMPLES and frame not in have.frames:
+            have.frames = tuple(sorted((*have.frames, frame)))
+        have.first, have.last = min(have.first, time), max(have.last, time)
+
+    def _bound(self) -> None:
+        for value in sorted(self.sightings, key=repr)[MOST:]:
+            self.others += self.sightings.pop(value).count
+
+    def __add__(self, other: Seen[V]) -> Seen[V]:
+        merged = dict(self.sightings)
+        for value, sighting in other.sightings.items():
+            merged[value] = merged[value] + sighting if value in merged else sighting
+        result = Seen(merged, self.others + other.others)
+        if len(merged) > MOST:
+            result._bound()
+        return result
+
+    def __iter__(self) -> Iterator[V]:
+        return iter(sorted(self.sightings, key=lambda v: (-self.sightings[v].count, repr(v))))
+
+    def __len__(self) -> int:
+        return len(self.sightings)
+
+    def __contains__(self, value: object) -> bool:
+        return value in self.sightings
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Seen) and self.sightings == other.sightings and self.others == other.others
+
+    def __repr__(self) -> str:
+        return f"Seen({self.sightings!r}, {self.others})"
+
+    def frames(self, *values: V) -> tuple[int, ...]:
+        """Frame numbers of `values` (all values if none are given), smallest first."""
+        wanted = values or tuple(self.sightings)
+        found = {f for v in wanted if v in self.sightings for f in self.sightings[v].frames}
+        return tuple(sorted(found))[:SAMPLES]
+
+    def count(self, value: V) -> int:
+        """How often `value` was seen."""
+        sighting = self.sightings.get(value)
+        return sighting.count if sighting else 0
+
+    @property
+    def total(self) -> int:
+        """Sightings of all values."""
+        return sum(s.count for s in self.sightings.values()) + self.others
+
+
+@dataclass(frozen=True, slots=True)
+class Syn:
+    """A client's SYN, the first words of its TCP (layout in the terms of p0f)."""
+
+    ttl: int  # as captured, not rounded up
+    window: int
+    mss: int  # 0: no option
+    scale: int  # window scale, -1: no option
+    layout: str  # option kinds in order: mss, nop, ws, sok, sack, ts, eol, ?N
+    df: bool
+
+    def __str__(self) -> str:
+        scale = "*" if self.scale < 0 else str(self.scale)
+        window = f"mss*{self.window // self.mss}" if self.mss and self.window % self.mss == 0 else str(self.window)
+        return f"{self.ttl}:{self.mss or '*'}:{window},{scale}:{self.layout}:{'df' if self.df else ''}"
+
+
+@dataclass(frozen=True, slots=True)
+class ClientId:
+    """One SETCLIENTID or EXCHANGE_ID: who the client says it is, and its boot instance."""
+
+    owner: bytes  # nfs_client_id4.id or co_ownerid
+    verifier: int  # 8 bytes, big endian
+    minor: int  # 0 SETCLIENTID, 1 EXCHANGE_ID (also of 4.2)
+    time: int  # ns
+    frame: int
+
+
+@dataclass(slots=True)
+class Traffic:
+    """Counts of one kind of operation."""
+
+    calls: int = 0
+    bytes: int = 0
+    busy: int = 0  # ns with at least one outstanding
+
+    def __add__(self, other: Traffic) -> Traffic:
+        return Traffic(self.calls + other.calls, self.bytes + other.bytes, self.busy + other.busy)
+
+
+CLIENT_IDS_KEPT = 64  # ClientId records kept, the earliest ones: enough to see verifiers alternate
+
+
+@dataclass(slots=True)
+class Facts:
+    """Everything seen of one client (or, before `clients.split`, of one strand of connections that must be one client).
+
+    Text is `str` decoded from what the client sent with `surrogateescape`-free replacement and NOT made safe for a
+    terminal: `report` escapes it.
+    """
+
+    address: str  # source address that the server sees
+    connections: int = 0  # TCP connections and UDP flows
+    ports: Seen[int] = field(default_factory=Seen)  # source ports of all connections
+    nfs_ports: Seen[int] = field(default_factory=Seen)  # of connections that carried NFS calls over TCP or UDP
+    mount_ports: Seen[int] = field(default_factory=Seen)  # of connections that carried MOUNT calls
+    server_ports: Seen[int] = field(default_factory=Seen)
+    servers: Seen[str] = field(default_factory=Seen)  # addresses of the servers
+    transports: Seen[str] = field(default_factory=Seen)  # "tcp", "udp"
+    macs: Seen[str] = field(default_factory=Seen)  # source MACs "52:54:00:12:34:56"; empty without a link layer
+    ttls: Seen[int] = field(default_factory=Seen)  # TTL or hop limit as captured, of NFS and MOUNT connections
+    syns: Seen[Syn] = field(default_factory=Seen)
+    handshakes: Seen[int] = field(default_factory=Seen)  # ns SYN-ACK to ACK
+    versions: Seen[str] = field(default_factory=Seen)  # "2", "3", "4.0", "4.1", "4.2"
+    programs: Seen[str] = field(default_factory=Seen)  # "nfs", "mount", "nlm", "portmap", ...
+    flavors: Seen[str] = field(default_factory=Seen)  # "none", "sys", "gss", "gss-hidden", "tls"
+    names: Seen[str] = field(default_factory=Seen)  # AUTH_SYS machinename
+    stamps: Seen[tuple[str, int]] = field(default_factory=Seen)  # (machinename, AUTH_SYS stamp)
+    session_machines: Seen[tuple[str, int]] = field(default_factory=Seen)  # CREATE_SESSION csa_sec_parms
+    nlm_callers: Seen[str] = field(default_factory=Seen)
+    nlm_owners: Seen[bytes] = field(default_factory=Seen)
+    client_ids: tuple[ClientId, ...] = ()  # in order of time, the earliest CLIENT_IDS_KEPT
+    client_ids_count: int = 0
+    callbacks: Seen[tuple[str, str]] = field(default_factory=Seen)  # (r_netid, r_addr) of SETCLIENTID
+    implementations: Seen[tuple[str, str]] = field(default_factory=Seen)  # (nii_domain, nii_name)
+    sessions: Seen[str] = field(default_factory=Seen)  # sessionid, 32 hex digits
+    clientids: Seen[int] = field(default_factory=Seen)  # clientid4 given by the server
+    open_owners: Seen[bytes] = field(default_factory=Seen)
+    lock_owners: Seen[bytes] = field(default_factory=Seen)
+    exclusive_verifiers: Seen[int] = field(default_factory=Seen)
+    mount_paths: Seen[str] = field(default_factory=Seen)
+    file_names: Seen[str] = field(default_factory=Seen)
+    calls: int = 0
+    nfs_calls: int = 0
+    errors: int = 0
+    reads: Traffic = field(default_factory=Traffic)
+    writes: Traffic = field(default_factory=Traffic)
+    frames_sent: int = 0
+    bytes_sent: int = 0
+    bytes_received: int = 0
+    retransmitted: int = 0  # segments, both directions
+    keepalives: int = 0  # sent by the client
+    reused_ports: int = 0  # further SYNs from a source port that was used before
+    first: int = 0  # ns
+    last: int = 0
+
+    def __add__(self, other: Facts) -> Facts:
+        """What is known after both; `address` stays that of the left operand."""
+        merged = Facts(self.address)
+        for f in fields(Facts):
+            mine, theirs = getattr(self, f.name), getattr(other, f.name)
+            if f.name in ("address", "client_ids", "first", "last"):
+                continue
+            setattr(merged, f.name, mine + theirs)
+        both = sorted({*self.client_ids, *other.client_ids}, key=lambda c: (c.time, c.frame, c.owner, c.verifier))
+        merged.client_ids = tuple(both[:CLIENT_IDS_KEPT])
+        seen = [f for f in (self, other) if f.last]
+        merged.first = min((f.first for f in seen), default=0)
+        merged.last = max((f.last for f in seen), default=0)
+        return merged
+
+
+@dataclass(frozen=True, slots=True)
+class Neighbour:
+    """An address that a MAC sent from."""
+
+    mac: str
+    address: str  # "" for a bridge id
+    kind: str  # "ip", "arp", "nd", "bridge", "router"
+
+
+@dataclass(slots=True)
+class Link:
+    """What was seen below NFS, of everybody: which MAC speaks for which addresses. Needed to know whose MAC one sees."""
+
+    neighbours: Seen[Neighbour] = field(default_factory=Seen)
+    ttls: dict[tuple[str, str], tuple[int, int]] = field(default_factory=dict)  # (mac, address) -> smallest, largest
+    servers: Seen[str] = field(default_factory=Seen)  # addresses that answered NFS or MOUNT calls
+    server_macs: Seen[str] = field(default_factory=Seen)
+
+    def __add__(self, other: Link) -> Link:
+        ttls = dict(self.ttls)
+        for key, (low, high) in other.ttls.items():
+            mine = ttls.get(key, (low, high))
+            ttls[key] = (min(low, mine[0]), max(high, mine[1]))
+        return Link(
+            self.neighbours + other.neighbours, ttls, self.servers + other.servers, self.server_macs + other.server_macs
+        )
+
+    def addresses_of(self, mac: str) -> list[str]:
+        """Addresses that `mac` sent from, without duplicates."""
+        return sorted({n.address for n in self.neighbours if n.mac == mac and n.address})
+
+
+@dataclass(slots=True)
+class Household:
+    """The clients of a trace and what surrounds them: all that evidence ever sees."""
+
+    clients: list[Facts] = field(default_factory=list)
+    link: Link = field(default_factory=Link)
+
+    def at_address(self, address: str) -> list[Facts]:
+        """Clients that share `address`."""
+        return [c for c in self.clients if c.address == address]

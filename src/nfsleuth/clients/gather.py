@@ -1,0 +1,129 @@
+"""Rows of a tracker come in, `TraceFacts` go out: connections with one address and one identity become one strand.
+
+Identities of a connection are held until its CONNECTION row comes; then `batch` counts both. Memory is bounded: what
+does not fit in the budgets is let go and counted (`TraceFacts.dropped`).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from nfsleuth.clients import facts
+from nfsleuth.clients.batch import BOOTS, FIELDS, Batch
+from nfsleuth.clients.facts import Link, Sighting
+from nfsleuth.clients.text import address_text, mac_text
+from nfsleuth.clients.trace_facts import TraceFacts
+from nfsleuth.trace.rows import Rows
+from nfsleuth.trace.tables import CONNECTION, Identity, Neighbour
+
+BATCH = 1 << 14  # connections that are counted at once
+MOST_PENDING = 1 << 18  # identity rows held for connections that have not ended
+MOST_TEXT = 1024  # bytes kept of one text: the longest that the protocols allow (NFS4_OPAQUE_LIMIT, MNTPATHLEN)
+
+# Identity rows that the server sends as well, and that are believed from it.
+FROM_BOTH = (Identity.SESSION, Identity.CLIENTID)
+# Rows that are let go first where too many are held: they describe a client, but do not tell it from others.
+DESCRIBING = (Identity.FILE_NAME, Identity.OPEN_OWNER, Identity.LOCK_OWNER, Identity.EXCLUSIVE_VERIFIER)
+NEIGHBOURS = {
+    Neighbour.IP: "ip",
+    Neighbour.ARP: "arp",
+    Neighbour.ND: "nd",
+    Neighbour.BRIDGE: "bridge",
+    Neighbour.ROUTER: "router",
+}
+
+PENDING = np.dtype(
+    [
+        ("uid", np.int64),
+        ("kind", np.int64),
+        ("text", np.int64),  # number in the table of texts
+        ("a", np.uint64),
+        ("b", np.uint64),
+        ("frame", np.int64),
+        ("time", np.int64),
+    ]
+)
+
+
+class Gatherer:
+    """Collects the rows of one trace. Feed it every `Rows` of a tracker (or one snapshot) and ask for `facts`."""
+
+    def __init__(self) -> None:
+        self._total = TraceFacts()
+        self._texts: dict[bytes, int] = {}  # text to its number, in the order of the numbers
+        self._pending: list[np.ndarray] = []
+        self._held = 0  # rows in `_pending`
+        self._ended: list[np.ndarray] = []
+        self._endings = 0  # rows in `_ended`
+
+    def add(self, rows: Rows) -> None:
+        """Take in CONNECTION, IDENTITY and NEIGHBOUR rows; they are copied, the caller may use the arrays again."""
+        if len(rows.identities):
+            self._hold(rows.identities, rows.text)
+        if len(rows.connections):
+            self._ended.append(rows.connections.copy())
+            self._endings += len(rows.connections)
+        if len(rows.neighbours):
+            self._total += TraceFacts(link=_link(rows.neighbours))
+        if self._endings >= BATCH or self._held > MOST_PENDING:
+            self._digest()
+
+    def facts(self) -> TraceFacts:
+        """What is known of the connections that have ended."""
+        self._digest()
+        return self._total
+
+    def _hold(self, identities: np.ndarray, text: bytes) -> None:
+        kinds = identities["kind"]
+        rows = identities[
+            np.isin(kinds, list(FIELDS) + list(BOOTS)) & ((identities["from_client"] == 1) | np.isin(kinds, FROM_BOTH))
+        ]
+        held = np.empty(len(rows), PENDING)
+        for name in ("uid", "kind", "a", "b", "frame", "time"):
+            held[name] = rows[name]
+        at = np.clip(rows["at"], 0, len(text))
+        ends = at + np.clip(rows["length"], 0, MOST_TEXT)
+        numbers = self._texts
+        held["text"] = [
+            numbers.setdefault(text[i:j], len(numbers)) for i, j in zip(at.tolist(), ends.tolist(), strict=True)
+        ]
+        self._pending.append(held)
+        self._held += len(held)
+
+    def _digest(self) -> None:
+        """Count the connections that have ended, with their identities; keep the other identities."""
+        ended = np.concatenate([*self._ended, np.empty(0, CONNECTION)])
+        held = np.concatenate([*self._pending, np.empty(0, PENDING)])
+        mine = np.isin(held["uid"], ended["uid"])
+        texts = list(self._texts)
+        if len(ended):
+            self._total += Batch(ended, held[mine], texts).facts()
+        held = held[~mine]
+        if len(held) > MOST_PENDING // 2:
+            held = self._forget(held)
+        kept, held["text"] = np.unique(held["text"], return_inverse=True)
+        self._texts = {texts[number]: i for i, number in enumerate(kept.tolist())}
+        self._pending, self._held, self._ended, self._endings = [held], len(held), [], 0
+
+    def _forget(self, held: np.ndarray) -> np.ndarray:
+        """The half of the budget that is worth most: what tells clients apart, then what came first."""
+        order = np.argsort(np.isin(held["kind"], DESCRIBING), kind="stable")
+        keep = np.sort(order[: MOST_PENDING // 2])
+        self._total.lost += len(held) - len(keep)
+        return held[keep]
+
+
+def _link(rows: np.ndarray) -> Link:
+    """`Link` from NEIGHBOUR rows."""
+    link = Link()
+    for mac, hi, lo, kind, low, high, frames, frame in rows.tolist():
+        address = "" if kind == Neighbour.BRIDGE else address_text(hi, lo)
+        neighbour = facts.Neighbour(mac_text(mac), address, NEIGHBOURS[Neighbour(kind)])
+        sighting = Sighting(frames, (frame,) if frame else ())
+        seen = link.neighbours.sightings
+        seen[neighbour] = seen[neighbour] + sighting if neighbour in seen else sighting
+        if kind == Neighbour.IP and high:
+            pair = (neighbour.mac, address)
+            before = link.ttls.get(pair, (low, high))
+            link.ttls[pair] = (min(low, before[0]), max(high, before[1]))
+    return link

@@ -1,0 +1,51 @@
+"""File names that a virtualisation host uses.
+
+What it sees: names looked up, opened, made or removed that are disk images, guests' configurations or their locks.
+Why it tells clients apart: a hypervisor with its guests' disks on NFS works on such files all day, and other clients
+hardly ever do.
+Known confusions: backup programs and administrators who copy images; one name alone is set aside for them.
+Example: web01.vmdk, web01.vmx and .lck-5b01000000000000 are an ESXi datastore.
+Source: patterns in data/names.toml and in the user's rule files; weights: ln(.80 / .01), survey sections 2.4 and 8.2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from nfsleuth.clients.facts import Facts, Household
+from nfsleuth.evidence.model import Evidence, Group, State
+from nfsleuth.evidence.rules import FilePattern, Rules
+from nfsleuth.evidence.weights import Weight, set_aside
+
+RULE = "datastore_names"
+GROUP = Group.USE
+NEEDED = 2  # distinct names: one may be a copy in passing
+HALF = 0.6  # of the weight at exactly NEEDED names: two files may still be a copy
+WHOLE_FROM = 3
+WEIGHTS = {
+    "datastore": Weight("works on guests' disks", {State.HYPERVISOR: 4.4}, "prior: survey 8.2", virtual=-1.0),
+}
+PLATFORM = 3.0  # nats for the platform whose files they are, prior
+
+
+def observe(client: Facts, around: Household, rules: Rules) -> Iterator[Evidence]:
+    """One row for all such names together."""
+    hits: list[tuple[str, FilePattern]] = []
+    for name in client.file_names:
+        pattern = next((p for p in rules.files if p.matches(name)), None)
+        if pattern is not None:
+            hits.append((name, pattern))
+    if not hits:
+        return
+    names = [name for name, _ in hits]
+    best = max((pattern for _, pattern in hits), key=lambda p: p.weight)
+    seen = f"{len(hits)} names: {', '.join(n[:32] for n in names[:4])}"
+    frames = client.file_names.frames(*names[:4])
+    if len(hits) < NEEDED:
+        yield set_aside(RULE, GROUP, best.says, seen, "one such name may be a copy in passing", frames)
+        return
+    weight = Weight(best.says, {State.HYPERVISOR: best.weight}, best.source, virtual=WEIGHTS["datastore"].virtual)
+    platforms = {p.platform: PLATFORM for _, p in hits if p.platform}
+    yield weight.evidence(
+        RULE, GROUP, seen, frames, factor=1.0 if len(hits) >= WHOLE_FROM else HALF, platform=platforms
+    )

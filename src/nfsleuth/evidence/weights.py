@@ -1,0 +1,65 @@
+"""A weight and where it comes from; a heuristic keeps a table of them and makes its `Evidence` rows through it.
+
+A case's name comes in with what was seen, an `Evidence` row goes out. `evidence.document` prints the same tables.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from nfsleuth.evidence.model import Evidence, Group, State
+
+STRONGEST = 6.9  # nats: one sign is never clipped less than 1 in 1000, whatever it says (survey, section 8.3)
+
+
+def as_guest(nats: float) -> dict[State, float]:
+    """`nats` for "this is a guest", whichever way it is connected; behind kernel NAT it may be a container instead."""
+    return {State.BRIDGED: nats, State.USER_NAT: nats, State.KERNEL_NAT: nats / 2}
+
+
+def clipped(nats: float) -> float:
+    """`nats` within the limits of a single sign."""
+    return max(-STRONGEST, min(STRONGEST, nats))
+
+
+@dataclass(frozen=True, slots=True)
+class Weight:
+    """What one case of a heuristic says and weighs. `source`: "lab", "prior", or a citation."""
+
+    says: str
+    toward: Mapping[State, float] = field(default_factory=dict)
+    source: str = "prior"
+    platform: Mapping[str, float] = field(default_factory=dict)
+    virtual: float = 0.0
+
+    def evidence(
+        self,
+        rule: str,
+        group: Group,
+        seen: str,
+        frames: tuple[int, ...] = (),
+        *,
+        says: str = "",
+        factor: float = 1.0,
+        platform: Mapping[str, float] | None = None,
+        host: str = "",
+    ) -> Evidence:
+        """A counted row. `factor` scales the weights where the case is met only in part."""
+        return Evidence(
+            rule=rule,
+            group=group,
+            says=says or self.says,
+            seen=seen,
+            toward={state: clipped(nats * factor) for state, nats in self.toward.items()},
+            platform=dict(self.platform) | dict(platform or {}),
+            virtual=self.virtual * factor,
+            host=host,
+            frames=frames,
+            source=self.source,
+        )
+
+
+def set_aside(rule: str, group: Group, says: str, seen: str, why_not: str, frames: tuple[int, ...] = ()) -> Evidence:
+    """A row that is shown and weighs nothing."""
+    return Evidence(rule=rule, group=group, says=says, seen=seen, frames=frames, counted=False, why_not=why_not)

@@ -1,0 +1,132 @@
+"""The contract with programs: ``nfsleuth.identify/1`` and ``nfsleuth.explain/1``. Fields are added, never renamed.
+
+`states` has every hypothesis and sums to 1; the answers `unknown` and `conflict` are not hypotheses and are not in it.
+Times are RFC 3339 text in UTC, frame numbers are Wireshark's, weights are nats, rates are 10⁶ bytes per second.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from nfsleuth.evidence.model import HYPOTHESES
+from nfsleuth.report import words
+from nfsleuth.verdict.model import Capture, Host, Report, Verdict, Weighed
+
+IDENTIFY = "nfsleuth.identify/1"
+EXPLAIN = "nfsleuth.explain/1"
+STATES = tuple(state.value for state in HYPOTHESES)
+
+
+def identified(report: Report) -> dict[str, Any]:
+    """A report as the values of ``identify --json``."""
+    return {
+        "schema": IDENTIFY,
+        "method": report.method,
+        "calls": report.calls,
+        "connections": report.connections,
+        "captures": [capture(c) for c in report.captures],
+        "clients": [client(v) for v in report.clients],
+        "hosts": [host(h) for h in report.hosts],
+    }
+
+
+def explained(report: Report, verdicts: list[Verdict]) -> dict[str, Any]:
+    """The clients that were asked about as the values of ``explain --json``."""
+    wanted = {v.host for v in verdicts}
+    return {
+        "schema": EXPLAIN,
+        "method": report.method,
+        "captures": [capture(c) for c in report.captures],
+        "clients": [client(v) for v in verdicts],
+        "hosts": [host(h) for h in report.hosts if h.id in wanted],
+    }
+
+
+def capture(read: Capture) -> dict[str, Any]:
+    """What was read. `first` and `last` are null where a capture has no times."""
+    return {
+        "path": read.path,
+        "format": read.format,
+        "frames": read.frames,
+        "bytes": read.bytes,
+        "first": words.instant(read.first),
+        "last": words.instant(read.last),
+        "oddities": {name: n for name, n in read.oddities.items() if n},
+        "oddity_frames": {name: n for name, n in read.oddity_frames.items() if n},
+    }
+
+
+def client(verdict: Verdict) -> dict[str, Any]:
+    """One NFS client: what was seen, what it is, and why.
+
+    reads.MBps is over the time with at least one READ outstanding; null without such a time.
+    reads.client_limited_MBps is null as long as nothing has measured it.
+    """
+    facts, platform = verdict.facts, verdict.platform
+    rate = words.read_rate(verdict)
+    return {
+        "id": verdict.id,
+        "address": facts.address,
+        "ports": sorted(facts.ports),
+        "macs": list(facts.macs),
+        "names": words.names(verdict),
+        "nfs_versions": words.versions(verdict),
+        "implementation": words.implementation(verdict),
+        "state": verdict.state.value,
+        "leading": verdict.leading.value,
+        "sure": _rounded(verdict.sure),
+        "virtual": _rounded(verdict.virtual),
+        "states": {state.value: _rounded(p) for state, p in words.ranked(verdict)},
+        "platform": {"name": platform.name, "probability": _rounded(platform.probability)} if platform else None,
+        "host": verdict.host,
+        "because": verdict.because,
+        "flips": list(verdict.flips),
+        "servers": list(facts.servers),
+        "connections": facts.connections,
+        "calls": facts.calls,
+        "first": words.instant(facts.first),
+        "last": words.instant(facts.last),
+        "reads": {
+            "calls": facts.reads.calls,
+            "bytes": facts.reads.bytes,
+            "MBps": None if rate is None else round(rate, 3),
+            "client_limited_MBps": None,
+        },
+        "writes": {"calls": facts.writes.calls, "bytes": facts.writes.bytes},
+        "evidence": [evidence(w) for w in verdict.weighed],
+    }
+
+
+def evidence(row: Weighed) -> dict[str, Any]:
+    """One observation. `weight` is in nats toward the leading state; `toward` and `platform` are before any caps."""
+    it = row.evidence
+    return {
+        "rule": it.rule,
+        "group": it.group.value,
+        "says": it.says,
+        "weight": round(row.weight, 4),
+        "seen": it.seen,
+        "frames": list(it.frames),
+        "counted": it.counted,
+        "why_not": it.why_not,
+        "toward": {state.value: round(nats, 4) for state, nats in it.toward.items()},
+        "platform": {name: round(nats, 4) for name, nats in it.platform.items()},
+        "virtual": round(it.virtual, 4),
+        "host": it.host or None,
+        "source": it.source,
+    }
+
+
+def host(shared: Host) -> dict[str, Any]:
+    """One physical machine and the clients on it."""
+    return {
+        "id": shared.id,
+        "clients": list(shared.clients),
+        "probability": _rounded(shared.probability),
+        "because": list(shared.because),
+    }
+
+
+def _rounded(probability: float) -> float:
+    """Six digits: more would pretend to a knowledge that no weight has."""
+    return round(probability, 6)

@@ -1,0 +1,295 @@
+"""The kernel that goes through a chunk: link, network and transport header of each frame, then its connection.
+
+It stops early when the tables that it writes are nearly full, so that the shell can take the rows out.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+from nfsleuth.trace import stream
+from nfsleuth.trace.connections import close, create, emit, find, observe_frame
+from nfsleuth.trace.hashing import mix
+from nfsleuth.trace.messages import DONE, decode
+from nfsleuth.trace.neighbours import HSRP_PORT, meet, meet_arp, meet_llc, meet_other
+from nfsleuth.trace.notes import note
+from nfsleuth.trace.pending import unanswered
+from nfsleuth.trace.state import HEAD, NONE, RESERVE_CONNECTIONS, RESERVE_ROWS, RESERVE_TEXT, Control, Phase
+from nfsleuth.trace.tables import Neighbour, Oddity, Role
+from nfsleuth.wire import ethernet, ip, rpc, tcp
+from nfsleuth.wire.packet import Header
+
+SYN_DF, SYN_ID, SYN_ECN, SYN_BAD_OPTIONS, SYN_TIMESTAMP_ZERO = 1, 2, 4, 8, 16  # CONNECTION.syn_flags
+TUNNEL_PORTS = (4789, 6081)  # VXLAN (RFC 7348), Geneve (RFC 8926)
+
+
+@njit(cache=True)
+def _is_full(s):
+    """Whether the rows must be taken out before another frame is taken in."""
+    return (
+        s["control"][Control.IDENTITIES] > len(s["identities"]) - RESERVE_ROWS
+        or s["control"][Control.TEXT] > len(s["text"]) - RESERVE_TEXT
+        or s["control"][Control.CALLS] > len(s["calls"]) - RESERVE_ROWS
+        or s["control"][Control.CONNECTIONS] > len(s["closed"]) - RESERVE_CONNECTIONS
+    )
+
+
+@njit(cache=True)
+def advance(s, buf, frames, first):
+    """Take in frames[first:]. Returns the index of the first frame that was not taken in."""
+    for i in range(first, len(frames)):
+        if _is_full(s):
+            return i
+        frame = frames[i]
+        s["control"][Control.FRAME] = frame["number"]
+        time = frame["time"]
+        if time < s["control"][Control.LAST_TIME]:
+            note(s, Oddity.TIME_BACKWARDS)
+        s["control"][Control.LAST_TIME] = time
+        s["control"][Control.TIME] = time
+        at = frame["offset"]
+        _frame(s, buf, at, at + np.int64(frame["captured"]), at + np.int64(frame["wire"]), frame["link"])
+    return len(frames)
+
+
+@njit(cache=True)
+def _frame(s, buf, at, end, wire_end, link):
+    p = s["packet"][0]
+    header = ethernet.read_link(p, buf, at, end, link)
+    if header == Header.CUT:
+        note(s, Oddity.FRAME_CUT)
+        return
+    if header == Header.OTHER:
+        note(s, Oddity.LINK_UNKNOWN)
+        return
+    kind = p["ethertype"]
+    if kind == ethernet.TYPE_IPV4:
+        header = ip.read_ipv4(p, buf, p["network_at"], end, wire_end)
+    elif kind == ethernet.TYPE_IPV6:
+        header = ip.read_ipv6(p, buf, p["network_at"], end, wire_end)
+    else:
+        note(s, Oddity.NOT_IP)
+        if kind == ethernet.TYPE_ARP:
+            meet_arp(s, buf, p["network_at"], end)
+        elif kind == ethernet.TYPE_LENGTH:
+            meet_llc(s, buf, p["network_at"], end)
+        return
+    if header != Header.OK:
+        note(s, Oddity.FRAME_CUT if header == Header.CUT else Oddity.IP_MALFORMED)
+        return
+    if p["fragment_at"] > 0:
+        _later_fragment(s, p, buf, end)
+    elif p["protocol"] == ip.PROTOCOL_TCP:
+        _tcp(s, p, buf, end)
+    elif p["protocol"] == ip.PROTOCOL_UDP:
+        _udp(s, p, buf, end)
+    else:
+        tunnel = p["protocol"] in (ip.PROTOCOL_GRE, ip.PROTOCOL_IPIP, ip.PROTOCOL_IPV6)
+        note(s, Oddity.TUNNEL if tunnel else Oddity.TRANSPORT_OTHER)
+        meet_other(s, p, buf, end)
+
+
+@njit(cache=True)
+def _tcp(s, p, buf, end):
+    header = tcp.read_tcp(p, buf, end)
+    if header != Header.OK:
+        note(s, Oddity.FRAME_CUT if header == Header.CUT else Oddity.TCP_MALFORMED)
+        return
+    found = find(s, p)
+    if found < 0:
+        found = 2 * create(s, p)
+    c, side = found >> 1, found & 1
+    flags = p["flags"]
+    if flags & tcp.SYN:
+        if flags & tcp.ACK:
+            _syn_ack(s, c, side, p)
+        else:
+            found = _syn(s, c, side, p, buf, end)
+            c, side = found >> 1, found & 1
+    if observe_frame(s, c, side, p):
+        meet(s, p["mac"], p["source_hi"], p["source_lo"], Neighbour.IP.value, p["ttl"])
+    conn = s["conns"][c]
+    if flags & tcp.ACK:
+        stream.acknowledged(s, c, side, p["acknowledged"])
+        if conn["synack_time"] > 0 and side == conn["syn_side"] and flags & tcp.SYN == 0:
+            conn["handshake"] = s["control"][Control.TIME] - conn["synack_time"]
+            conn["synack_time"] = NONE
+    length = p["payload_length"]
+    if p["window"] == 0 and flags & (tcp.SYN | tcp.RST) == 0:
+        conn["zero_windows"][side] += 1
+    if length <= 1 and flags & (tcp.SYN | tcp.FIN | tcp.RST) == 0:
+        cursor = s["cursors"][2 * c + side]
+        if cursor["phase"] != Phase.NEW and stream.ahead(p["sequence"], cursor["next"]) == -1:
+            conn["keepalives"][side] += 1
+            return
+    if length > 0 and flags & (tcp.SYN | tcp.RST) == 0:
+        at = p["payload_at"]
+        if p["fragment_more"] == 1:
+            _remember_fragment(s, p, c, side)
+        stream.segment(s, c, side, buf, at, min(end - at, length), p["sequence"], length)
+
+
+@njit(cache=True)
+def _syn(s, c, side, p, buf, end):
+    """The first words of a client's TCP. Returns 2 * connection + side: ports used again are a new connection."""
+    conn = s["conns"][c]
+    if conn["syns"] > 0 and conn["syn_side"] == side and conn["syn_sequence"] == p["sequence"]:
+        return 2 * c + side  # a retransmission, or the same frame captured twice
+    if conn["calls"] > 0 or conn["frames"][0] + conn["frames"][1] > 0 and conn["payload"][0] + conn["payload"][1] > 0:
+        close(s, c)
+        c = create(s, p)
+        side = 0
+        conn = s["conns"][c]
+    elif conn["syns"] > 0:
+        stream.ignore(s, c)  # gives the buffers back
+    tcp.read_syn_options(p, buf, end)
+    conn["syns"] += 1
+    conn["syn_side"] = side
+    conn["syn_sequence"] = p["sequence"]
+    conn["syn_frame"] = s["control"][Control.FRAME]
+    conn["syn_time"] = s["control"][Control.TIME]
+    conn["syn_ttl"] = p["ttl"]
+    conn["syn_window"] = p["window"]
+    conn["syn_mss"] = p["mss"]
+    conn["syn_wscale"] = p["scale"] if p["scale"] >= 0 else 255
+    conn["syn_options"] = p["options"]
+    conn["syn_flags"] = (
+        (SYN_DF if p["df"] else 0)
+        | (SYN_ID if p["fragment_id"] else 0)
+        | (SYN_ECN if p["flags"] & (tcp.ECE | tcp.CWR) else 0)
+        | (SYN_BAD_OPTIONS if p["options_bad"] else 0)
+        | (SYN_TIMESTAMP_ZERO if p["timestamp_zero"] else 0)
+    )
+    if p["options_bad"]:
+        note(s, Oddity.TCP_OPTIONS_MALFORMED)
+    conn["role"] = Role.SYN.value
+    conn["flip"] = side
+    stream.begin(s, c, side, p["sequence"] + 1)
+    return 2 * c + side
+
+
+@njit(cache=True)
+def _syn_ack(s, c, side, p):
+    conn = s["conns"][c]
+    if conn["synack_time"] == 0:
+        conn["synack_time"] = max(s["control"][Control.TIME], 1)
+        conn["handshake"] = NONE
+        if conn["syns"] == 0:
+            conn["syn_side"] = 1 - side
+        if conn["role"] == Role.GUESS:
+            conn["role"] = Role.SYN.value
+            conn["flip"] = 1 - side
+        stream.begin(s, c, side, p["sequence"] + 1)
+
+
+@njit(cache=True)
+def _udp(s, p, buf, end):
+    """A datagram is one RPC message or nothing of ours (RFC 5531 section 10)."""
+    header = tcp.read_udp(p, buf, end)
+    if header != Header.OK:
+        note(s, Oddity.FRAME_CUT if header == Header.CUT else Oddity.IP_MALFORMED)
+        return
+    at = p["payload_at"]
+    length = p["payload_length"]
+    readable = min(end - at, length)
+    if p["destination_port"] in TUNNEL_PORTS:
+        note(s, Oddity.TUNNEL)
+    if rpc.plausible_message(buf, at, at + readable) < 0:
+        router = p["destination_port"] == HSRP_PORT and p["ttl"] == 1
+        meet(s, p["mac"], p["source_hi"], p["source_lo"], Neighbour.ROUTER.value if router else Neighbour.IP.value, p["ttl"])
+        return
+    found = find(s, p)
+    if found < 0:
+        found = 2 * create(s, p)
+    c, side = found >> 1, found & 1
+    if observe_frame(s, c, side, p):
+        meet(s, p["mac"], p["source_hi"], p["source_lo"], Neighbour.IP.value, p["ttl"])
+    cut = readable < length
+    if p["fragment_more"] == 1:
+        _remember_fragment(s, p, NONE, side)
+        cut = False  # the rest comes in other fragments and is not wanted
+    cursor = s["cursors"][2 * c + side]
+    cursor["message_frame"] = s["control"][Control.FRAME]
+    cursor["message_time"] = s["control"][Control.TIME]
+    cursor["message_bytes"] = length
+    if decode(s, c, side, buf, at, min(readable, HEAD), True, cut) != DONE:
+        note(s, Oddity.RPC_MALFORMED)
+
+
+@njit(cache=True)
+def _fragment_place(s, p):
+    """Key of the datagram that `p` is a part of, never 0 (RFC 791: addresses, protocol, identification)."""
+    h = mix(mix(np.uint64(s["control"][Control.SEED]), p["source_hi"]), p["source_lo"])
+    h = mix(mix(h, p["destination_hi"]), p["destination_lo"])
+    return mix(mix(h, np.uint64(p["fragment_id"])), np.uint64(p["version"])) | np.uint64(1)
+
+
+@njit(cache=True)
+def _remember_fragment(s, p, c, side):
+    """The first fragment of a datagram has been read: later ones of TCP continue its payload."""
+    key = _fragment_place(s, p)
+    row = s["fragments"][(key >> np.uint64(8)) & np.uint64(len(s["fragments"]) - 1)]
+    row["key"] = key
+    row["conn"] = c
+    row["uid"] = s["conns"][c]["uid"] if c >= 0 else NONE
+    row["side"] = side
+    row["sequence"] = p["sequence"]
+    row["payload_from"] = p["payload_at"] - p["transport_at"]
+
+
+@njit(cache=True)
+def _later_fragment(s, p, buf, end):
+    """A fragment that is not the first: payload of a TCP segment goes on at a known place, that of UDP is not wanted."""
+    key = _fragment_place(s, p)
+    row = s["fragments"][(key >> np.uint64(8)) & np.uint64(len(s["fragments"]) - 1)]
+    if row["key"] != key:
+        note(s, Oddity.IP_FRAGMENT_LATER)
+        return
+    c = np.int64(row["conn"])
+    if c < 0 or s["conns"][c]["used"] == 0 or s["conns"][c]["uid"] != row["uid"]:
+        return
+    at = p["transport_at"]
+    length = p["transport_length"]
+    if length <= 0:
+        return
+    side = np.int64(row["side"])
+    s["conns"][c]["frames"][side] += 1
+    s["conns"][c]["payload"][side] += length
+    sequence = (row["sequence"] + p["fragment_at"] - row["payload_from"]) & 0xFFFF_FFFF
+    stream.segment(s, c, side, buf, at, max(min(end - at, length), 0), sequence, length)
+
+
+@njit(cache=True)
+def finish(s, first):
+    """Take in segments that still wait, of the connections from index `first` on.
+
+    Returns the index of the next connection to look at; the shell takes the rows out and calls again until that is
+    beyond the table.
+    """
+    for c in range(first, s["control"][Control.FREE]):
+        if _is_full(s):
+            return c
+        if s["conns"][c]["used"]:
+            for side in range(2):
+                stream.give_up(s, c, side)
+    return s["control"][Control.FREE]
+
+
+@njit(cache=True)
+def abandon_calls(s, first):
+    """Hand out the calls that wait for a reply, from place `first` on. Returns the next place, as `finish` does."""
+    for way in range(first, len(s["pending_keys"])):
+        if _is_full(s):
+            return way
+        if s["pending_keys"][way] != 0:
+            unanswered(s, way)
+    return len(s["pending_keys"])
+
+
+@njit(cache=True)
+def emit_all(s):
+    """Hand out every connection that is open, without closing it."""
+    for c in range(s["control"][Control.FREE]):
+        if s["conns"][c]["used"]:
+            emit(s, c)

@@ -1,0 +1,35 @@
+"""Hashes for the tracker's tables: seeded, so that a capture cannot be made to fill one bucket."""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+_GOLDEN = np.uint64(0x9E37_79B9_7F4A_7C15)  # 2**64 / golden ratio, odd
+_SHIFT = np.uint64(29)
+
+
+@njit(cache=True)
+def mix(state, value):
+    """Stir `value` into `state`; both uint64."""
+    state = (state ^ value) * _GOLDEN
+    return state ^ (state >> _SHIFT)
+
+
+@njit(cache=True)
+def mix_bytes(state, buf, at, length):
+    """Stir `length` bytes from buf[at] into `state` (uint64)."""
+    stop = at + length
+    while at + 4 <= stop:
+        word = (
+            (np.uint64(buf[at]) << np.uint64(24))
+            | (np.uint64(buf[at + 1]) << np.uint64(16))
+            | (np.uint64(buf[at + 2]) << np.uint64(8))
+            | np.uint64(buf[at + 3])
+        )
+        state = mix(state, word)
+        at += 4
+    while at < stop:
+        state = mix(state, np.uint64(buf[at]))
+        at += 1
+    return mix(state, np.uint64(length))

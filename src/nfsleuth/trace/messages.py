@@ -1,0 +1,401 @@
+"""RPC messages come in, one each; calls and replies are matched, counted, and searched for what gives a client away.
+
+`decode` is called with the bytes that are there so far. It either finishes the message (DONE), refuses it (BAD: it is no
+RPC), or asks for more (NEED) and has then changed nothing.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+from nfsleuth.trace.arguments import read_arguments, read_results
+from nfsleuth.trace.identities import commit, report, rollback
+from nfsleuth.trace.notes import note
+from nfsleuth.trace.pending import add_pending, find_pending, hand_out
+from nfsleuth.trace.state import LONGEST_NAME, Control
+from nfsleuth.trace.tables import (
+    CALL_CUT,
+    CALL_FROM_SERVER,
+    CALL_HIDDEN,
+    CALL_REPLY_CUT,
+    CALL_RETRANSMITTED,
+    Flavor,
+    Identity,
+    Oddity,
+    Program,
+    Role,
+    Version,
+)
+from nfsleuth.wire import rpc
+from nfsleuth.wire.fields import be32
+from nfsleuth.wire.walk import CUT, MALFORMED
+
+NEED, DONE, BAD = 0, 1, 2
+STATUS_NO_REPLY, STATUS_NOT_DECODED, STATUS_ACCEPT, STATUS_DENIED = -1, -2, -100, -200
+OP_READ, OP_WRITE = 25, 38  # RFC 7531
+PROC3_READ, PROC3_WRITE = 6, 7  # RFC 1813; the same numbers mean READ and WRITECACHE in version 2
+PROC2_WRITE = 8  # RFC 1094
+STARTTLS = 0x53544152  # the first four bytes of the verifier that RFC 9289 section 4.1 asks for
+
+
+@njit(cache=True)
+def is_pending(s, c, xid):
+    """Whether a call with `xid` is outstanding on connection `c`."""
+    return find_pending(s, c, xid) >= 0
+
+
+@njit(cache=True)
+def decode(s, c, side, buf, at, length, final, cut):
+    """Decode the message whose first `length` bytes lie at buf[at].
+
+    final: no more of it will come. cut: because the capture lacks it, not because the message ends. Returns NEED, DONE, BAD.
+    """
+    if length < 8:
+        if final and cut:
+            note(s, Oddity.RECORD_CUT)
+            return DONE
+        return BAD if final else NEED
+    kind = be32(buf, at + 4)
+    s["control"][Control.IDENTITIES_START] = s["control"][Control.IDENTITIES]
+    if kind == rpc.CALL:
+        return _call(s, c, side, buf, at, at + length, final, cut)
+    if kind == rpc.REPLY:
+        return _reply(s, c, side, buf, at, at + length, final, cut)
+    return BAD
+
+
+@njit(cache=True)
+def _call(s, c, side, buf, at, end, final, cut):
+    if end - at < 24:
+        if final and cut:
+            note(s, Oddity.RECORD_CUT)
+            return DONE
+        return BAD if final else NEED
+    if be32(buf, at + 8) != rpc.RPC_VERSION:
+        return BAD
+    call = s["call"][0]
+    _clear(s, c, side, call)
+    call["xid"] = be32(buf, at)
+    call["program"] = be32(buf, at + 12)
+    call["version"] = be32(buf, at + 16)
+    call["procedure"] = be32(buf, at + 20)
+    if not rpc.is_known(call["program"]) and call["version"] > 0xFFFF:
+        return BAD
+    from_client = 0 if rpc.is_callback(call["program"]) else 1
+    if from_client == 0:
+        call["flags"] |= CALL_FROM_SERVER
+    status = _credentials(s, c, call, buf, at + 24, end, from_client)
+    if status > 0:
+        status = _body(s, c, call, buf, status, end, from_client)
+    if status == CUT and not final:
+        rollback(s)
+        return NEED
+    if status == CUT or status == MALFORMED:
+        call["flags"] |= CALL_CUT
+        if status == MALFORMED:
+            note(s, Oddity.XDR_MALFORMED)
+        elif cut:
+            note(s, Oddity.RECORD_CUT)
+    commit(s, c, buf)
+    _enter(s, c, side, call, buf, from_client)
+    return DONE
+
+
+@njit(cache=True)
+def _clear(s, c, side, call):
+    """An empty CALL row for a message of this cursor."""
+    cursor = s["cursors"][2 * c + side]
+    call["uid"] = s["conns"][c]["uid"]
+    call["minor"] = 0
+    call["main"] = 0
+    call["ops_count"] = 0
+    call["flavor"] = 0
+    call["flags"] = 0
+    call["status"] = STATUS_NO_REPLY
+    call["handle"] = 0
+    call["offset"] = 0
+    call["count"] = 0
+    call["bytes"] = 0
+    call["call_bytes"] = min(cursor["message_bytes"], 0xFFFF_FFFF)
+    call["reply_bytes"] = 0
+    call["call_frame"] = cursor["message_frame"]
+    call["reply_frame"] = 0
+    call["call_time"] = cursor["message_time"]
+    call["reply_time"] = 0
+    call["name_at"] = 0
+    call["name_length"] = 0
+
+
+@njit(cache=True)
+def flavor_bit(flavor):
+    """The Flavor of an authentication flavor's number."""
+    if flavor == rpc.AUTH_NONE:
+        return Flavor.NONE.value
+    if flavor == rpc.AUTH_SYS:
+        return Flavor.SYS.value
+    if flavor == rpc.AUTH_SHORT:
+        return Flavor.SHORT.value
+    if flavor == rpc.AUTH_DH:
+        return Flavor.DH.value
+    if flavor == rpc.RPCSEC_GSS:
+        return Flavor.GSS.value
+    if flavor == rpc.AUTH_TLS:
+        return Flavor.TLS.value
+    return Flavor.OTHER.value
+
+
+@njit(cache=True)
+def _credentials(s, c, call, buf, at, end, from_client):
+    """Read credential and verifier from `at`. Returns where the arguments begin, 0 if they are hidden, or a status."""
+    if end - at < 8:
+        return CUT
+    flavor, length = be32(buf, at), be32(buf, at + 4)
+    call["flavor"] = flavor_bit(flavor)
+    if length > rpc.MOST_AUTH:
+        return MALFORMED
+    body = at + 8
+    stop = min(body + length, end)
+    hidden = False
+    integrity = False
+    if flavor == rpc.AUTH_SYS and stop - body >= 8:
+        name = be32(buf, body + 4)
+        if name > length:
+            return MALFORMED
+        after = body + 8 + ((name + 3) & ~3)
+        uid = be32(buf, after) if stop - after >= 4 else np.int64(0)
+        report(s, c, Identity.MACHINE_NAME.value, from_client, body + 8, name, stop, np.uint64(be32(buf, body)), np.uint64(uid))
+    elif flavor == rpc.RPCSEC_GSS and stop - body >= 16:
+        data = be32(buf, body + 4) == rpc.GSS_DATA
+        service = be32(buf, body + 12)
+        integrity = data and service == rpc.GSS_INTEGRITY
+        hidden = not data or service == rpc.GSS_PRIVACY
+        if data and service == rpc.GSS_PRIVACY:
+            call["flags"] |= CALL_HIDDEN
+    at = body + ((length + 3) & ~3)
+    if end - at < 8:
+        return CUT
+    if be32(buf, at + 4) > rpc.MOST_AUTH:
+        return MALFORMED
+    at += 8 + ((be32(buf, at + 4) + 3) & ~3)
+    if hidden:
+        return 0
+    if integrity:
+        at += 8  # length of databody_integ and its sequence number, RFC 2203 section 5.3.3.4.2
+        call["flavor"] |= Flavor.GSS_HIDDEN  # remembered for the reply; cleared before the row is handed out
+    return at if at <= end else CUT
+
+
+@njit(cache=True)
+def _body(s, c, call, buf, at, end, from_client):
+    """Arguments from `at`; status as of `walk`, or 1."""
+    status = read_arguments(s, c, call, buf, at, end, from_client)
+    return status if status < 0 else 1
+
+
+@njit(cache=True)
+def program_bit(program):
+    """The Program of an RPC program's number."""
+    if program == rpc.PROGRAM_NFS:
+        return Program.NFS.value
+    if program == rpc.PROGRAM_MOUNT:
+        return Program.MOUNT.value
+    if program == rpc.PROGRAM_NLM:
+        return Program.NLM.value
+    if program == rpc.PROGRAM_NSM:
+        return Program.NSM.value
+    if program == rpc.PROGRAM_NFSACL:
+        return Program.NFSACL.value
+    if program == rpc.PROGRAM_PORTMAP:
+        return Program.PORTMAP.value
+    if rpc.is_callback(program):
+        return Program.CALLBACK.value
+    return Program.OTHER.value
+
+
+@njit(cache=True)
+def _enter(s, c, side, call, buf, from_client):
+    """Count a decoded call and let it wait for its reply."""
+    conn = s["conns"][c]
+    program = program_bit(call["program"])
+    if program == Program.OTHER:
+        note(s, Oddity.RPC_PROGRAM_OTHER)
+    if call["flags"] & CALL_HIDDEN:
+        note(s, Oddity.BODY_HIDDEN)
+        conn["flavors"] |= Flavor.GSS_HIDDEN
+    conn["programs"] |= program
+    conn["flavors"] |= call["flavor"] & 0xBF  # without GSS_HIDDEN, which is a note to ourselves here
+    if from_client == 1:
+        conn["calls"] += 1
+        _settle_role(conn, side, program)
+        if program == Program.NFS:
+            conn["nfs_calls"] += 1
+            conn["versions"] |= _version_bit(call)
+    way = add_pending(s, c, call["xid"])
+    if way < 0:
+        note(s, Oddity.CALL_RETRANSMITTED)
+        way = find_pending(s, c, call["xid"])
+        s["pending"][way]["flags"] |= CALL_RETRANSMITTED
+        return
+    s["pending"][way] = call
+    if s["control"][Control.KEEP_CALLS] == 1:
+        length = min(np.int64(call["name_length"]), LONGEST_NAME)
+        s["pending"][way]["name_length"] = length
+        for i in range(length):
+            s["pending_names"][way, i] = buf[call["name_at"] + i]
+    if program == Program.NFS:
+        _begin_transfer(conn, call)
+
+
+@njit(cache=True)
+def _settle_role(conn, side, program):
+    """Who calls NFS is the client, whatever the ports and the SYN seemed to say."""
+    if conn["role"] != Role.RPC:
+        conn["flip"] = side
+        if program != Program.OTHER:
+            conn["role"] = Role.RPC.value
+
+
+@njit(cache=True)
+def _version_bit(call):
+    if call["version"] == 4:
+        if call["minor"] == 0:
+            # A NULL call, or one that was cut before the minor version, does not tell which
+            known = call["procedure"] == 1 and (call["flags"] & (CALL_CUT | CALL_HIDDEN) == 0 or call["ops_count"] > 0)
+            return Version.V4_0.value if known else 0
+        return Version.V4_1.value if call["minor"] == 1 else Version.V4_2
+    if call["version"] == 3:
+        return Version.V3.value
+    return Version.V2.value if call["version"] == 2 else 0
+
+
+@njit(cache=True)
+def is_read(call):
+    """Whether an NFS call reads file data."""
+    if call["version"] == 4:
+        return call["main"] == OP_READ
+    return call["procedure"] == PROC3_READ
+
+
+@njit(cache=True)
+def is_write(call):
+    """Whether an NFS call writes file data."""
+    if call["version"] == 4:
+        return call["main"] == OP_WRITE
+    return call["procedure"] == (PROC3_WRITE if call["version"] == 3 else PROC2_WRITE)
+
+
+@njit(cache=True)
+def _begin_transfer(conn, call):
+    if is_read(call):
+        if conn["reads_out"] == 0:
+            conn["read_since"] = call["call_time"]
+        conn["reads_out"] += 1
+    elif is_write(call):
+        if conn["writes_out"] == 0:
+            conn["write_since"] = call["call_time"]
+        conn["writes_out"] += 1
+
+
+@njit(cache=True)
+def _end_transfer(conn, call):
+    if is_read(call):
+        conn["reads"] += 1
+        conn["read_bytes"] += np.int64(call["bytes"])
+        conn["reads_out"] -= 1
+        if conn["reads_out"] <= 0:
+            conn["reads_out"] = 0
+            conn["read_busy"] += max(call["reply_time"] - conn["read_since"], 0)
+    elif is_write(call):
+        conn["writes"] += 1
+        conn["write_bytes"] += np.int64(call["bytes"])
+        conn["writes_out"] -= 1
+        if conn["writes_out"] <= 0:
+            conn["writes_out"] = 0
+            conn["write_busy"] += max(call["reply_time"] - conn["write_since"], 0)
+
+
+@njit(cache=True)
+def _reply(s, c, side, buf, at, end, final, cut):
+    if end - at < 12:
+        if final and cut:
+            note(s, Oddity.RECORD_CUT)
+            return DONE
+        return BAD if final else NEED
+    reply_stat = be32(buf, at + 8)
+    if reply_stat > rpc.DENIED:
+        return BAD
+    way = find_pending(s, c, be32(buf, at))
+    if way < 0:
+        note(s, Oddity.REPLY_UNMATCHED)
+        return DONE
+    call = s["pending"][way]
+    status = _reply_body(s, c, call, buf, at, end)
+    if status == CUT and not final:
+        rollback(s)
+        return NEED
+    if status == CUT or status == MALFORMED:
+        call["flags"] |= CALL_REPLY_CUT
+        if status == MALFORMED:
+            note(s, Oddity.XDR_MALFORMED)
+        elif cut:
+            note(s, Oddity.RECORD_CUT)
+    commit(s, c, buf)
+    _answer(s, c, side, way)
+    return DONE
+
+
+@njit(cache=True)
+def _reply_body(s, c, call, buf, at, end):
+    """Fill in what the reply says. Returns a status as of `walk`, or 1. May be called again with more bytes."""
+    call["status"] = STATUS_NOT_DECODED
+    if be32(buf, at + 8) == rpc.DENIED:
+        call["status"] = STATUS_DENIED
+        return 1
+    if end - at < 20:
+        return CUT
+    length = be32(buf, at + 16)
+    if length > rpc.MOST_AUTH:
+        return MALFORMED
+    if call["flavor"] == Flavor.TLS and length == 8 and end - at >= 24 and be32(buf, at + 20) == STARTTLS:
+        s["conns"][c]["flavors"] |= Flavor.TLS
+        call["status"] = 0
+        return 1
+    body = at + 20 + ((length + 3) & ~3)
+    if end - body < 4:
+        return CUT
+    accept = be32(buf, body)
+    if accept != 0:
+        call["status"] = STATUS_ACCEPT - min(accept, 99)
+        return 1
+    if call["procedure"] == 0:
+        call["status"] = 0
+        return 1
+    if call["flags"] & CALL_HIDDEN:
+        return 1
+    body += 4
+    if call["flavor"] & Flavor.GSS_HIDDEN:
+        body += 8
+    if body > end:
+        return CUT
+    status = read_results(s, c, call, buf, body, end)
+    return status if status < 0 else 1
+
+
+@njit(cache=True)
+def _answer(s, c, side, way):
+    """A reply is complete: count it and hand the call out."""
+    conn = s["conns"][c]
+    call = s["pending"][way]
+    cursor = s["cursors"][2 * c + side]
+    call["reply_frame"] = cursor["message_frame"]
+    call["reply_time"] = cursor["message_time"]
+    call["reply_bytes"] = min(cursor["message_bytes"], 0xFFFF_FFFF)
+    call["flavor"] &= 0xBF
+    if call["flags"] & CALL_FROM_SERVER == 0:
+        conn["replies"] += 1
+        if call["status"] > 0:
+            conn["errors"] += 1
+        if call["program"] == rpc.PROGRAM_NFS:
+            _end_transfer(conn, call)
+    hand_out(s, way)

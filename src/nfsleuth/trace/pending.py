@@ -1,0 +1,85 @@
+"""Calls that wait for their reply: a set-associative table keyed by connection and xid (RFC 5531 section 9).
+
+A place is taken from the oldest of four when all are full; that call is handed out as unanswered.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+from nfsleuth.trace.hashing import mix
+from nfsleuth.trace.notes import note
+from nfsleuth.trace.state import NONE, Control
+from nfsleuth.trace.tables import Oddity
+
+WAYS = 4
+
+
+
+@njit(cache=True)
+def key_of(s, c, xid):
+    """Key of a call, never 0."""
+    return mix(mix(np.uint64(s["control"][Control.SEED]), np.uint64(s["conns"][c]["uid"])), np.uint64(xid)) | np.uint64(1)
+
+
+@njit(cache=True)
+def find_pending(s, c, xid):
+    """Row of the outstanding call with `xid` on connection `c`, or NONE."""
+    key = key_of(s, c, xid)
+    first = np.int64((key >> np.uint64(8)) & np.uint64(len(s["pending_keys"]) - WAYS))
+    for way in range(first, first + WAYS):
+        if s["pending_keys"][way] == key:
+            return way
+    return NONE
+
+
+@njit(cache=True)
+def add_pending(s, c, xid):
+    """Row for a new call with `xid`, or NONE if it is outstanding already (a retransmission)."""
+    key = key_of(s, c, xid)
+    first = np.int64((key >> np.uint64(8)) & np.uint64(len(s["pending_keys"]) - WAYS))
+    oldest = first
+    for way in range(first, first + WAYS):
+        if s["pending_keys"][way] == key:
+            return NONE
+        if s["pending_keys"][way] == 0:
+            oldest = way
+            break
+        if s["pending"][way]["call_time"] < s["pending"][oldest]["call_time"]:
+            oldest = way
+    if s["pending_keys"][oldest] != 0:
+        note(s, Oddity.CALLS_DROPPED)
+        unanswered(s, oldest)
+    s["pending_keys"][oldest] = key
+    return oldest
+
+
+@njit(cache=True)
+def unanswered(s, way):
+    """Hand out a call that has no reply, and free its place."""
+    note(s, Oddity.CALL_UNANSWERED)
+    row = s["pending"][way]
+    row["status"] = -1
+    row["reply_frame"] = 0
+    row["reply_time"] = 0
+    row["reply_bytes"] = 0
+    row["bytes"] = 0
+    hand_out(s, way)
+
+
+@njit(cache=True)
+def hand_out(s, way):
+    """Copy a pending call to the CALL rows if calls are kept, its name to the arena, and free its place."""
+    s["pending_keys"][way] = 0
+    if s["control"][Control.KEEP_CALLS] == 0:
+        return
+    n = s["control"][Control.CALLS]
+    s["control"][Control.CALLS] = n + 1
+    s["calls"][n] = s["pending"][way]
+    at = s["control"][Control.TEXT]
+    length = np.int64(s["pending"][way]["name_length"])
+    for i in range(length):
+        s["text"][at + i] = s["pending_names"][way, i]
+    s["control"][Control.TEXT] = at + length
+    s["calls"][n]["name_at"] = at

@@ -1,0 +1,26 @@
+"""What the tracker hands out: rows that are finished, and the text that they refer to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Rows since the last call of the tracker (dtypes: `trace.tables`).
+
+    connections: CONNECTION[n], those that ended, were dropped for want of space, or (at the end, in a snapshot) all.
+    identities: IDENTITY[n], calls: CALL[n]; their `at`, `name_at` refer to `text`.
+    neighbours: NEIGHBOUR[n], only at the end and in a snapshot.
+    oddities, oddity_frames: int64[len(Oddity)], counts and first frames since the start of the trace.
+    """
+
+    connections: np.ndarray
+    identities: np.ndarray
+    calls: np.ndarray
+    neighbours: np.ndarray
+    text: bytes
+    oddities: np.ndarray
+    oddity_frames: np.ndarray

@@ -1,0 +1,262 @@
+"""The tracker's memory: every table that the kernels work on, allocated once, none of them ever grows.
+
+Kernels receive one record, the state. A connection has two sides, A (the sender of the first frame) and B; which of them is the
+client shows later, so per-side fields are indexed by side and put in the order client, server when a row is handed out.
+"""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass
+from enum import IntEnum
+
+import numpy as np
+
+from nfsleuth.trace import tables
+from nfsleuth.wire.packet import PACKET
+from nfsleuth.wire.xdr import N_MARKS
+
+NONE = -1
+
+CONN = np.dtype(
+    [
+        ("used", np.uint8),
+        ("transport", np.uint8),
+        ("flip", np.uint8),  # 1: side B is the client
+        ("role", np.uint8),
+        ("hi", np.uint64, 2),  # addresses and ports of side A and B
+        ("lo", np.uint64, 2),
+        ("port", np.uint16, 2),
+        ("hash", np.uint64),
+        ("next", np.int32),  # in the bucket
+        ("uid", np.int64),
+        ("vlan", np.uint16),
+        ("mac", np.uint64, 2),
+        ("mac_last", np.uint64, 2),
+        ("mac_changes", np.int32, 2),
+        ("ttl_min", np.uint8, 2),
+        ("ttl_max", np.uint8, 2),
+        ("programs", np.uint16),
+        ("versions", np.uint8),
+        ("flavors", np.uint8),
+        ("syn_frame", np.int64),
+        ("syn_time", np.int64),
+        ("syn_side", np.uint8),
+        ("syns", np.int32),
+        ("syn_sequence", np.int64),
+        ("syn_ttl", np.uint8),
+        ("syn_wscale", np.uint8),
+        ("syn_window", np.uint16),
+        ("syn_mss", np.uint16),
+        ("syn_flags", np.uint8),
+        ("syn_options", np.uint64),
+        ("synack_time", np.int64),  # 0 not seen, -1 answered
+        ("handshake", np.int64),
+        ("first", np.int64),
+        ("last", np.int64),
+        ("first_frame", np.int64),
+        ("last_frame", np.int64),
+        ("frames", np.int64, 2),
+        ("payload", np.int64, 2),
+        ("retransmitted", np.int64, 2),
+        ("keepalives", np.int64, 2),
+        ("zero_windows", np.int64, 2),
+        ("gaps", np.int64, 2),
+        ("calls", np.int64),
+        ("replies", np.int64),
+        ("nfs_calls", np.int64),
+        ("errors", np.int64),
+        ("reads", np.int64),
+        ("read_bytes", np.int64),
+        ("read_busy", np.int64),
+        ("read_since", np.int64),
+        ("reads_out", np.int64),
+        ("writes", np.int64),
+        ("write_bytes", np.int64),
+        ("write_busy", np.int64),
+        ("write_since", np.int64),
+        ("writes_out", np.int64),
+        ("names_left", np.int32),  # file names that may still be reported
+    ],
+    align=True,
+)
+
+
+class Phase(IntEnum):
+    """How a direction of a TCP connection is being read."""
+
+    NEW = 0  # nothing seen of it
+    LOST = 1  # searching for a record
+    SYNCED = 2  # the next record mark's place is known
+    IGNORED = 3  # given up: not RPC, or encrypted
+
+
+CURSOR = np.dtype(
+    [
+        ("phase", np.uint8),
+        ("ever", np.uint8),  # 1: a record was found in it at least once
+        ("parsed", np.uint8),  # 1: the current record has been decoded, what is left of it is skipped
+        ("last_fragment", np.uint8),
+        ("next", np.int64),  # sequence number expected
+        ("skip", np.int64),  # bytes to pass over
+        ("mark", np.int64),  # bytes of a record mark that a segment boundary has cut
+        ("mark_have", np.int64),
+        ("fragment_left", np.int64),
+        ("head", np.int32),  # slot in `heads` that holds the beginning of a message, or NONE
+        ("head_length", np.int64),
+        ("head_want", np.int64),  # bytes with which decoding is tried again
+        ("message_frame", np.int64),  # where and when the current message began
+        ("message_time", np.int64),
+        ("message_bytes", np.int64),
+        ("held", np.int32),  # first of the segments that wait for an earlier one, or NONE
+        ("held_count", np.int32),
+        ("acknowledged", np.int64),  # highest acknowledgment of the other side, -1 none
+        ("fruitless", np.int32),  # segments searched in vain
+    ],
+    align=True,
+)
+
+HELD = np.dtype(
+    [
+        ("cursor", np.int32),  # owner, NONE if free
+        ("after", np.int32),  # next slot of the same cursor, in order of sequence
+        ("sequence", np.int64),
+        ("length", np.int64),
+        ("captured", np.int64),
+        ("frame", np.int64),
+        ("time", np.int64),
+    ],
+    align=True,
+)
+
+FRAGMENT = np.dtype(
+    [
+        ("key", np.uint64),  # 0 free
+        ("conn", np.int32),  # NONE: nothing more is wanted of this datagram
+        ("uid", np.int64),
+        ("side", np.int32),
+        ("sequence", np.int64),  # of the first fragment's payload
+        ("payload_from", np.int64),  # offset of the payload in the datagram
+    ],
+    align=True,
+)
+
+class Control(IntEnum):
+    """Cells of `State.control`."""
+
+    CONNECTIONS = 0  # rows in `closed`
+    IDENTITIES = 1
+    CALLS = 2
+    TEXT = 3  # bytes used in the arena
+    NEIGHBOURS = 4
+    NEXT_UID = 5
+    USED = 6  # connections in `conns`
+    FREE = 7  # first unused slot in `conns` below which all were used once
+    HAND = 8  # where eviction looks next
+    HEAD_HAND = 9
+    HELD_HAND = 10
+    FRAME = 11  # the frame that is being read
+    TIME = 12
+    LAST_TIME = 13
+    LAST_CONN = 14
+    KEEP_CALLS = 15
+    SEED = 16
+    IDENTITIES_START = 17  # first IDENTITY row of the message that is being decoded
+    FREED = 18  # head of the chain of freed slots
+    NAMES = 19  # Budget.names
+
+
+N_CONTROL = len(Control)
+
+HEAD = 2048  # bytes of a message that are looked at when it does not lie in one segment
+HELD_BYTES = 2048  # bytes kept of a segment that waits
+MOST_HELD = 32  # segments of one direction that wait
+LONGEST_NAME = 256  # bytes of a file name that a CALL row keeps
+LARGEST_FRAME = 262_144  # what a reader hands out at most (MAXIMUM_SNAPLEN of libpcap)
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """How much a tracker may remember. All sizes are numbers of rows, powers of 2.
+
+    With the defaults the tables take about 75 MB of address space, of which only what is used becomes memory.
+    """
+
+    connections: int = 1 << 16
+    pending: int = 1 << 16  # calls that wait for their reply
+    heads: int = 1 << 11  # messages that lie across segments, at one time
+    held: int = 1 << 9  # segments that wait for an earlier one
+    fragments: int = 1 << 10  # IP datagrams in fragments
+    neighbours: int = 1 << 14
+    seen: int = 1 << 17  # identities that are remembered so as not to be reported again
+    identities: int = 1 << 16  # rows before a drain is asked for; as much again is in reserve
+    calls: int = 1 << 16
+    text: int = 1 << 22
+    names: int = 256  # file names reported per connection
+
+    def __post_init__(self) -> None:
+        for field in ("connections", "pending", "heads", "held", "fragments", "neighbours", "seen"):
+            size = getattr(self, field)
+            if size < 4 or size & (size - 1):
+                raise ValueError(f"Budget.{field} is {size}: it must be a power of 2, at least 4")
+
+
+# A frame brings at most LARGEST_FRAME bytes, the segments that it releases MOST_HELD * HELD_BYTES more. An identity takes
+# at least 4 of them, a message that hands out a call with its name at least 24. So many rows and bytes are in reserve
+# beyond the point where a drain is asked for.
+_MOST_BYTES = LARGEST_FRAME + (MOST_HELD + 1) * HELD_BYTES + HEAD
+RESERVE_ROWS = _MOST_BYTES // 4
+RESERVE_TEXT = _MOST_BYTES + _MOST_BYTES // 24 * LONGEST_NAME
+RESERVE_CONNECTIONS = 64
+
+
+def state_dtype(budget: Budget, keep_calls: bool) -> np.dtype[np.void]:
+    """All tables of a tracker as the fields of one record, so that kernels pass a single pointer between them."""
+    n = budget.connections
+    return np.dtype(
+        [
+            ("control", np.int64, N_CONTROL),
+            ("packet", PACKET, 1),  # the frame that is being read
+            ("call", tables.CALL, 1),  # the call that is being decoded
+            ("marks", np.int64, (N_MARKS, 3)),  # for wire.walk
+            ("oddities", np.int64, len(tables.Oddity)),
+            ("oddity_frames", np.int64, len(tables.Oddity)),
+            ("conns", CONN, n),
+            ("cursors", CURSOR, 2 * n),  # side A and B of connection c at 2c and 2c + 1
+            ("buckets", np.int32, 2 * n),  # first connection of a hash chain
+            ("pending_keys", np.uint64, budget.pending),  # 0 free
+            ("pending", tables.CALL, budget.pending),
+            ("pending_names", np.uint8, (budget.pending if keep_calls else 1, LONGEST_NAME)),
+            ("heads", np.uint8, budget.heads * HEAD),
+            ("head_owner", np.int32, budget.heads),  # cursor or NONE
+            ("held", HELD, budget.held),
+            ("held_bytes", np.uint8, budget.held * HELD_BYTES),
+            ("fragments", FRAGMENT, budget.fragments),
+            ("seen", np.uint64, budget.seen),
+            ("neighbour_rows", np.int32, 2 * budget.neighbours),  # hash -> row of `neighbours`
+            # rows that are handed out
+            ("closed", tables.CONNECTION, n + RESERVE_CONNECTIONS),
+            ("identities", tables.IDENTITY, budget.identities + RESERVE_ROWS),
+            ("calls", tables.CALL, (budget.calls if keep_calls else 1) + RESERVE_ROWS),
+            ("neighbours", tables.NEIGHBOUR, budget.neighbours),
+            ("text", np.uint8, budget.text + RESERVE_TEXT),
+        ],
+        align=True,
+    )
+
+
+def allocate(budget: Budget, keep_calls: bool) -> np.void:
+    """All tables, empty. Pages are zero and untouched, so what is never used costs no memory."""
+    state = np.zeros(1, state_dtype(budget, keep_calls))[0]
+    state["buckets"][:] = NONE
+    state["head_owner"][:] = NONE
+    state["neighbour_rows"][:] = NONE
+    state["marks"][:] = NONE
+    state["held"]["cursor"] = NONE
+    control = state["control"]
+    control[Control.KEEP_CALLS] = int(keep_calls)
+    control[Control.LAST_CONN] = NONE
+    control[Control.FREED] = NONE
+    control[Control.NAMES] = budget.names
+    control[Control.SEED] = secrets.randbits(62)  # so that no capture can be made to collide in the hash tables
+    return state

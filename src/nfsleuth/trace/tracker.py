@@ -1,0 +1,107 @@
+"""Chunks come in as they arrive, rows go out: the shell around the kernels.
+
+    tracker = Tracker()
+    for chunk in trace:
+        rows = tracker.feed(chunk)
+    rows = tracker.finish()
+
+The tracker does no I/O and knows no clock: a file, a pipe and a live interface feed it alike, in chunks of any size.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from nfsleuth.capture.frames import FRAME, Chunk
+from nfsleuth.trace import tables
+from nfsleuth.trace.advance import abandon_calls, advance, emit_all, finish
+from nfsleuth.trace.rows import Rows
+from nfsleuth.trace.state import LARGEST_FRAME, Budget, Control, allocate
+
+
+class Tracker:
+    """Follows the connections of one trace.
+
+    keep_calls: hand out a CALL row per RPC call; without it they are only counted.
+    budget: how much may be remembered; what is dropped for want of space is counted as an oddity.
+    """
+
+    def __init__(self, *, keep_calls: bool = False, budget: Budget | None = None) -> None:
+        self._state = allocate(budget or Budget(), keep_calls)
+
+    def feed(self, chunk: Chunk) -> list[Rows]:
+        """Take in a chunk; returns the rows that this finished, often none, in tables of bounded size.
+
+        chunk.buffer: uint8[n], contiguous. chunk.frames: FRAME[m], every frame inside the buffer (checked).
+        Raises ValueError if a frame lies outside the buffer.
+        """
+        buffer, frames = _checked(chunk)
+        finished = []
+        done = 0
+        while True:
+            done = advance(self._state, buffer, frames, done)
+            if self._has_rows():
+                finished.append(self._take(neighbours=False))
+            if done >= len(frames):
+                return finished
+
+    def finish(self) -> list[Rows]:
+        """The trace has ended: everything that is still open. The tracker is of no use afterwards."""
+        finished = []
+        done = 0
+        while done < self._state["control"][Control.FREE]:
+            done = finish(self._state, done)
+            finished.append(self._take(neighbours=False))
+        done = 0
+        while done < len(self._state["pending_keys"]):
+            done = abandon_calls(self._state, done)
+            finished.append(self._take(neighbours=False))
+        return [*finished, self.snapshot()]
+
+    def snapshot(self) -> Rows:
+        """All connections that are open, as they are now, and all neighbours. Nothing is closed."""
+        emit_all(self._state)
+        return self._take(neighbours=True)
+
+    @property
+    def oddities(self) -> dict[str, tuple[int, int]]:
+        """What was odd so far: name -> (count, frame where it was first seen)."""
+        counts, frames = self._state["oddities"], self._state["oddity_frames"]
+        return {o.name.lower(): (int(counts[o]), int(frames[o])) for o in tables.Oddity if counts[o]}
+
+    def _has_rows(self) -> bool:
+        control = self._state["control"]
+        return bool(control[Control.CONNECTIONS] or control[Control.IDENTITIES] or control[Control.CALLS])
+
+    def _take(self, *, neighbours: bool) -> Rows:
+        """Copy the finished rows out of the tables, which are empty afterwards."""
+        s = self._state
+        connections, identities, calls, text, known = (
+            int(s["control"][i])
+            for i in (Control.CONNECTIONS, Control.IDENTITIES, Control.CALLS, Control.TEXT, Control.NEIGHBOURS)
+        )
+        rows = Rows(
+            connections=s["closed"][:connections].copy(),
+            identities=s["identities"][:identities].copy(),
+            calls=s["calls"][:calls].copy(),
+            neighbours=s["neighbours"][: known if neighbours else 0].copy(),
+            text=s["text"][:text].tobytes(),
+            oddities=s["oddities"].copy(),
+            oddity_frames=s["oddity_frames"].copy(),
+        )
+        for cell in (Control.CONNECTIONS, Control.IDENTITIES, Control.CALLS, Control.TEXT, Control.IDENTITIES_START):
+            s["control"][cell] = 0
+        return rows
+
+
+def _checked(chunk: Chunk) -> tuple[np.ndarray, np.ndarray]:
+    """The chunk's arrays, fit for the kernels: contiguous, writable (one compiled version serves all), inside bounds."""
+    frames = np.require(chunk.frames, FRAME, ["C", "A"])
+    buffer = np.require(chunk.buffer, np.uint8, ["C", "W"])
+    if len(frames):
+        ends = frames["offset"] + frames["captured"]
+        if frames["offset"].min() < 0 or frames["captured"].min() < 0 or ends.max() > len(buffer):
+            raise ValueError("a frame lies outside the chunk's buffer")
+        if frames["captured"].max() > LARGEST_FRAME:
+            raise ValueError(f"a frame is longer than {LARGEST_FRAME} bytes")
+    return buffer, frames

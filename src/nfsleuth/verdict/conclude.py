@@ -1,0 +1,101 @@
+"""A household of clients in, a `Report` out: the verdict on each client, and the hosts that they share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+
+from nfsleuth.clients.facts import Facts, Household
+from nfsleuth.errors import NfsleuthError
+from nfsleuth.evidence import Rules, weigh
+from nfsleuth.evidence.addresses import parse
+from nfsleuth.evidence.model import State
+from nfsleuth.verdict.explain import because, flips, weighed
+from nfsleuth.verdict.fuse import Belief, fuse
+from nfsleuth.verdict.hosts import hosts_of
+from nfsleuth.verdict.model import Capture, Platform, Report, Verdict, Weighed
+from nfsleuth.verdict.paper import paper_belief, paper_rows
+from nfsleuth.verdict.platform import platform_of
+from nfsleuth.verdict.priors import DEFAULT, Priors, complete
+
+METHODS = ("evidence", "paper")
+
+
+def conclude(
+    household: Household,
+    captures: Iterable[Capture] = (),
+    rules: Rules | None = None,
+    priors: Mapping[State, float] | None = None,
+    method: str = "evidence",
+) -> Report:
+    """What every client of `household` is, and why.
+
+    rules: lookup tables, the built-in ones if None. priors: probabilities per state, `priors.DEFAULT` where they name
+    none. method: "evidence", or "paper" for the 2013 study's own two rules. Raises NfsleuthError for another method or
+    for priors that are no probabilities.
+    """
+    if method not in METHODS:
+        raise NfsleuthError(f"--method {method!r} is not known; choose evidence or paper")
+    tables = rules if rules is not None else Rules.builtin()
+    expected = complete(priors if priors is not None else DEFAULT)
+    verdicts = [
+        _by_paper(name, client) if method == "paper" else _by_evidence(name, client, household, tables, expected)
+        for name, client in named(household.clients)
+    ]
+    hosts = hosts_of(verdicts)
+    home = {client: host.id for host in hosts for client in host.clients}
+    return Report(
+        captures=tuple(captures),
+        clients=tuple(replace(verdict, host=home.get(verdict.id)) for verdict in verdicts),
+        hosts=hosts,
+        method=method,
+        calls=sum(client.calls for client in household.clients),
+        connections=sum(client.connections for client in household.clients),
+    )
+
+
+def named(clients: Iterable[Facts]) -> list[tuple[str, Facts]]:
+    """Clients with their ids, in order of address: "10.0.0.7", and "10.0.0.7#2" for the second one there.
+
+    Clients of one address stand in the order in which they were first seen, whatever order they come in.
+    """
+    result: list[tuple[str, Facts]] = []
+    met: dict[str, int] = {}
+    for client in sorted(clients, key=_order):
+        met[client.address] = number = met.get(client.address, 0) + 1
+        result.append((client.address if number == 1 else f"{client.address}#{number}", client))
+    return result
+
+
+def _order(client: Facts) -> tuple[int, int, str, int, list[int], list[str]]:
+    address = parse(client.address)
+    version, value = (address.version, int(address)) if address is not None else (9, 0)
+    return version, value, client.address, client.first, sorted(client.ports), sorted(client.names)
+
+
+def _by_evidence(name: str, client: Facts, around: Household, rules: Rules, priors: Priors) -> Verdict:
+    rows = weigh(client, around, rules)
+    belief = fuse(rows, priors)
+    verdict = _verdict(name, client, belief, weighed(rows, belief, priors))
+    return replace(verdict, platform=platform_of(rows, belief), flips=flips(rows, belief, priors))
+
+
+def _by_paper(name: str, client: Facts) -> Verdict:
+    rows = paper_rows(client)
+    verdict = _verdict(name, client, paper_belief(rows), tuple(Weighed(row, 1.0) for row in rows))
+    named_by = [platform for row in rows for platform in row.platform]
+    return replace(verdict, platform=Platform(named_by[0], 1.0)) if named_by else verdict
+
+
+def _verdict(name: str, client: Facts, belief: Belief, reasons: tuple[Weighed, ...]) -> Verdict:
+    return Verdict(
+        id=name,
+        facts=client,
+        state=belief.answer,
+        leading=belief.leading,
+        states=belief.states,
+        virtual=belief.virtual,
+        platform=None,
+        because=because(reasons, belief.answer),
+        weighed=reasons,
+    )
