@@ -1,8 +1,8 @@
 """The library: captures come in; verdicts, facts, or tables as Polars frames go out.
 
-Everything here reads files and nothing else: it prints nothing and writes nothing. All functions raise `NfsleuthError` with
-``exit_code`` `UNREADABLE` for a capture that cannot be read at all (what is odd inside a readable one is counted, never
-raised), and with `WRONG_USE` for rules or priors that make no sense.
+Everything here reads files and nothing else: it prints nothing and writes nothing. All functions raise
+`NfsleuthError` with ``exit_code`` `UNREADABLE` for a capture that cannot be read at all (what is odd inside a
+readable one is counted, never raised), and with `WRONG_USE` for rules or priors that make no sense.
 """
 
 from __future__ import annotations
@@ -104,8 +104,8 @@ def read(*paths: PathLike, calls: bool = True, progress: Progress | None = None)
 def calls(*paths: PathLike, progress: Progress | None = None) -> Iterator[pl.DataFrame]:
     """The calls of a trace, some thousand at a time, in bounded memory.
 
-    Yields frames with the columns of `TraceTables.calls`. Calls come when they are finished: in the order of their replies,
-    those without a reply last.
+    Yields frames with the columns of `TraceTables.calls`. Calls come when they are finished: in the order of their
+    replies, those without a reply last.
     """
     import polars as pl
 
@@ -134,8 +134,9 @@ class TraceTables:
     """The tables of a trace as Polars frames, made when they are first asked for.
 
     Common to all: `uid` is the number of a connection in this trace, from 0. Frame numbers are Wireshark's, from 1,
-    counted through all captures. Times are ``Datetime[ns, UTC]``. MACs are text like ``52:54:00:12:34:56``. null means that
-    there was none. Text is as the sender wrote it: escape it (`nfsleuth.report.escape.visible`) before it is printed.
+    counted through all captures. Times are ``Datetime[ns, UTC]``. MACs are text like ``52:54:00:12:34:56``. null
+    means that there was none. Text is as the sender wrote it: escape it (`nfsleuth.report.escape.visible`) before it
+    is printed.
 
     facts: what `conclude` needs. captures: what was read. found_odd: name -> (count, first frame), of the whole trace.
     """
@@ -154,8 +155,8 @@ class TraceTables:
         - `vlan` u16: innermost 802.1Q VLAN
         - `client_mac`, `server_mac`: source of the first frame of that side; `client_mac_last`: of the client's last
           frame; `mac_changes` i32: times that the client's changed
-        - `programs`, `versions`, `flavors` lists of text: RPC programs ("nfs", "mount", ...), NFS versions ("3", "4.1", ...)
-          and credential flavours ("sys", "gss", ...) seen
+        - `programs`, `versions`, `flavors` lists of text: RPC programs ("nfs", "mount", ...), NFS versions ("3",
+          "4.1", ...) and credential flavours ("sys", "gss", ...) seen
         - `ttl_min_client`, `ttl_max_client`, `ttl_min_server`, `ttl_max_server` u8: TTL or hop limit as captured
         - `syn_frame` i64, `syn_time`: the client's first SYN; `syns` i32: SYNs with sequence numbers of their own
         - `syn_ttl` u8, `syn_window` u16 (bytes, not scaled), `syn_wscale` u8 (bits), `syn_mss` u16 (bytes),
@@ -163,13 +164,13 @@ class TraceTables:
           `wire.tcp.layout`): its TCP
         - `handshake` i64: ns from SYN-ACK to the client's ACK
         - `first`, `last`: times of the first and last frame; `first_frame`, `last_frame` i64
-        - per side (`_client`: sent by the client, `_server`: by the server), i64: `frames_`; `payload_` bytes above TCP or UDP,
-          retransmissions included; `retransmitted_` segments that brought nothing new; `keepalives_`; `zero_windows_`;
-          `gaps_` times that bytes were missing where a record could have begun
-        - `calls` i64: RPC calls decoded, callbacks not included; `replies`: of these, answered; `nfs_calls`: calls of the
-          NFS program; `errors`: replies with an NFS status other than 0
-        - `reads` i64: READs answered; `read_bytes`: bytes that they brought; `read_busy`: ns with at least one outstanding;
-          `writes`, `write_bytes`, `write_busy` likewise
+        - per side (`_client`: sent by the client, `_server`: by the server), i64: `frames_`; `payload_` bytes above
+          TCP or UDP, retransmissions included; `retransmitted_` segments that brought nothing new; `keepalives_`;
+          `zero_windows_`; `gaps_` times that bytes were missing where a record could have begun
+        - `calls` i64: RPC calls decoded, callbacks not included; `replies`: of these, answered; `nfs_calls`: calls of
+          the NFS program; `errors`: replies with an NFS status other than 0
+        - `reads` i64: READs answered; `read_bytes`: bytes that they brought; `read_busy`: ns with at least one
+          outstanding; `writes`, `write_bytes`, `write_busy` likewise
         """
         from nfsleuth.report import tables
         from nfsleuth.trace.tables import CONNECTION
@@ -183,18 +184,20 @@ class TraceTables:
         - `time`: when the call's first byte was captured
         - `client`, `server` text: addresses; `client_port` u16; `uid` i64: connection; `xid` u32
         - `program` text: "nfs", "mount", "nlm", ...; `version` u32; `minor` u8: minor version of NFSv4
-        - `operation` text: the procedure, or what a COMPOUND is about; `operations` list of text: the first 16 operations of
-          a COMPOUND, or the procedure alone; `operations_count` u16: operations that the COMPOUND announces
+        - `operation` text: the procedure, or what a COMPOUND is about; `operations` list of text: the first 16
+          operations of a COMPOUND, or the procedure alone; `operations_count` u16: operations that the COMPOUND
+          announces
         - `flavor` text: credential flavour
         - `name` text: the file name; `handle` text: 16 hex digits, a hash of the file handle
-        - `offset` u64, `count` u32: bytes, as asked for by READ, WRITE, COMMIT; `bytes` u32: read or written, by the reply
-        - `status` i32: NFS status; null without a decoded reply; `status_name` text: its name in the RFC, or "no reply",
-          "not decoded", "DENIED", or the accept_stat of RFC 5531
+        - `offset` u64, `count` u32: bytes, as asked for by READ, WRITE, COMMIT; `bytes` u32: read or written, by the
+          reply
+        - `status` i32: NFS status; null without a decoded reply; `status_name` text: its name in the RFC, or "no
+          reply", "not decoded", "DENIED", or the accept_stat of RFC 5531
         - `latency` i64: ns from the call's first byte to the reply's
-        - `call_bytes`, `reply_bytes` u32: lengths of the RPC messages; `call_frame`, `reply_frame` i64: where they begin;
-          `reply_time`
-        - `from_server` bool: a callback; `cut`, `reply_cut`: arguments, results not captured or not decoded to their end;
-          `hidden`: protected by RPCSEC_GSS; `retransmitted`: the same xid was outstanding before
+        - `call_bytes`, `reply_bytes` u32: lengths of the RPC messages; `call_frame`, `reply_frame` i64: where they
+          begin; `reply_time`
+        - `from_server` bool: a callback; `cut`, `reply_cut`: arguments, results not captured or not decoded to their
+          end; `hidden`: protected by RPCSEC_GSS; `retransmitted`: the same xid was outstanding before
         """
         import polars as pl
 
@@ -210,8 +213,8 @@ class TraceTables:
         """Names, ids and owners that were sent, one row per sighting that was kept.
 
         - `uid` i64: connection; `kind`: what it is, the names of `trace.tables.Identity` in small letters
-        - `text`: as UTF-8, or else Latin-1; two texts in one are separated by a space; `raw`: its bytes; `cut` bool: the text
-          is longer than what was captured
+        - `text`: as UTF-8, or else Latin-1; two texts in one are separated by a space; `raw`: its bytes; `cut` bool:
+          the text is longer than what was captured
         - `a`, `b` u64: the numbers that belong to the kind, such as a verifier
         - `from_client` bool; `frame` i64; `time`
         """
@@ -239,14 +242,14 @@ class TraceTables:
 
     @cached_property
     def oddities(self) -> pl.DataFrame:
-        """What was skipped or strange in the whole trace: `name`, `count` i64, `first_frame` i64, the most frequent first."""
+        """What was skipped or odd in the whole trace: `name`, `count`, `first_frame` i64, the most frequent first."""
         from nfsleuth.report import tables
 
         return tables.oddities(self.found_odd)
 
     @cached_property
     def sources(self) -> pl.DataFrame:
-        """The captures: `path`, `format`, `frames` i64, `bytes` i64 as stored, times of the `first` and `last` frame."""
+        """The captures: `path`, `format`, `frames`, `bytes` i64 as stored, times of the `first` and `last` frame."""
         import polars as pl
 
         columns = {"path": pl.String, "format": pl.String, "frames": pl.Int64, "bytes": pl.Int64}

@@ -155,7 +155,7 @@ HOSTILE = "\x1b[2Jevil\r\n\u202egnp.exe\x9b31m<script>alert(1)</script>=cmd" + "
 
 
 def hostile() -> Report:
-    """A report in which everything that a capture or a rule could have said is hostile, and addresses are as long as they get."""
+    """A report in which all text is hostile, and addresses are as long as they get."""
     rows = tuple(
         Weighed(
             Evidence(

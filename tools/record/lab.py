@@ -23,7 +23,7 @@ from guest_image import Image
 # The capture must hold frames as a wire carries them: at most 1514 bytes, checksums filled in.
 OFFLOADS = ("tso", "gso", "gro", "tx", "rx", "sg")
 SERVER = "10.0.0.1"
-PREFIX = "nslo"
+PREFIX = "nslo"  # of namespace names, so that they meet no others
 
 # Short lease: renewals appear within a short recording. READ_PLUS of Ganesha 4.3 never reports the end of a file, so
 # clients that use it (Linux 6.12 on 4.2) must mount another minor version.

@@ -1,4 +1,4 @@
-"""Record office.pcapng and office.labels.json: eight NFS clients of seven kinds against one server.
+"""Record office.pcapng and office.labels.json: eight NFS clients of five kinds against one server.
 
 Comes in: a folder for the results, one for work. Goes out: the capture from the server's interface and the truth about
 each client. The clients start one after the other and overlap; guests run under QEMU without KVM.

@@ -38,8 +38,9 @@ def calls(
 ) -> int:
     """List calls with their replies.
 
-    Time, client, operation, main arguments, status, bytes moved, latency. Calls come in the order in which they were finished; memory stays bounded, whatever the size of the captures.
-    Exit codes: 0 done, 2 wrong use, 3 a capture cannot be read, 4 no calls found.
+    Time, client, operation, main arguments, status, bytes moved, latency. Calls come in the order in which they were
+    finished; memory stays bounded, whatever the size of the captures. Exit codes: 0 done, 2 wrong use, 3 a capture
+    cannot be read, 4 no calls found.
     """
     if parquet and (as_json or parquet == options.STDOUT):
         raise NfsleuthError("--parquet needs a FILE of its own, and goes without --json")

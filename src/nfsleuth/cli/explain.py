@@ -45,8 +45,8 @@ def explain(
 ) -> int:
     """Show the evidence behind a verdict, or a rule.
 
-    Every piece of evidence about a client: its weight, what was seen and in which frames, what was set aside and why, and
-    what would change the verdict. Or, by name, what a rule looks at.
+    Every piece of evidence about a client: its weight, what was seen and in which frames, what was set aside and why,
+    and what would change the verdict. Or, by name, what a rule looks at.
     """
     if list_rules:
         return _list(as_json)

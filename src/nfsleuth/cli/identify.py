@@ -17,7 +17,7 @@ EXAMPLES = """
 \b
 Examples:
   nfsleuth identify office.pcapng
-  nfsleuth identify --html report.html --quiet monday.pcap.zst tuesday.pcap.zst
+  nfsleuth identify --html report.html monday.pcap.zst tuesday.pcap.zst
   tcpdump -i eth0 -s 256 -U -w - port 2049 | nfsleuth identify --json -
 """
 
@@ -44,8 +44,8 @@ def identify(
 ) -> int:
     """Say who each NFS client is, and why.
 
-    One row per client: its state, its platform, how sure that is, the reasons in a few words, and the physical host that it
-    shares with others, where that shows.
+    One row per client: its state, its platform, how sure that is, the reasons in a few words, and the physical host
+    that it shares with others, where that shows.
 
     Exit codes: 0 done, 2 wrong use, 3 a capture cannot be read, 4 no NFS found.
     """

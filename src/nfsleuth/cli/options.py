@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 COMPILING = "compiling the kernels for this machine, once: about 20 s"
 STDOUT = "-"
+PIECE = 1 << 16  # characters or bytes that are written at once
 
 
 class MethodName(StrEnum):
@@ -148,15 +149,19 @@ def colourful() -> bool:
 
 
 def put(text: str) -> None:
-    """Print `text` as it is."""
-    sys.stdout.write(text)
+    """Print `text` as it is.
+
+    In pieces: with PYTHONUNBUFFERED set, a long write of which a reader took a part before it left counts as done.
+    """
+    for start in range(0, len(text), PIECE):
+        sys.stdout.write(text[start : start + PIECE])
 
 
 def put_json(value: object) -> None:
     """Print `value` as JSON, all in ASCII, so that no terminal can take it for anything else."""
     import json
 
-    sys.stdout.write(json.dumps(value, indent=2) + "\n")
+    put(json.dumps(value, indent=2) + "\n")
 
 
 def check_target(target: str | None) -> None:
@@ -174,7 +179,9 @@ def write(target: str, content: str | bytes) -> None:
     data = content.encode() if isinstance(content, str) else content
     if target == STDOUT:
         sys.stdout.flush()
-        sys.stdout.buffer.write(data)
+        rest = memoryview(data)
+        while rest:
+            rest = rest[sys.stdout.buffer.write(rest[:PIECE]) :]
         return
     try:
         Path(target).write_bytes(data)

@@ -99,7 +99,7 @@ class Gatherer:
         if len(ended):
             self._total += Batch(ended, held[mine], texts).facts()
         held = held[~mine]
-        if len(held) > MOST_PENDING // 2:
+        if len(held) > MOST_PENDING:
             held = self._forget(held)
         kept, held["text"] = np.unique(held["text"], return_inverse=True)
         self._texts = {texts[number]: i for i, number in enumerate(kept.tolist())}

@@ -63,10 +63,10 @@ def judged(rule: str, inner: Inner, client: Facts, rules: Rules) -> Evidence:
     seen = f"{inner.where} {inner.address}, source {client.address}"
     if inner.against is Against.OFF:
         why = "callbacks are off: nobody can be called there"
-        return set_aside(rule, GROUP, "no callback address", seen, why, inner.frames)
+        return set_aside(rule, GROUP, "no callback address", seen, why, frames=inner.frames)
     if inner.against is Against.MULTIHOMED:
         why = "the client's own MAC sends from both: a machine with several addresses"
-        return set_aside(rule, GROUP, "another address of the same machine", seen, why, inner.frames)
+        return set_aside(rule, GROUP, "another address of the same machine", seen, why, frames=inner.frames)
     weight = WEIGHTS[inner.against]
     if inner.network is None:
         return weight.evidence(rule, GROUP, seen, inner.frames)

@@ -42,7 +42,7 @@ def observe(client: Facts, around: Household, rules: Rules) -> Iterator[Evidence
     seen = f"{len(hits)} names: {', '.join(n[:32] for n in names[:4])}"
     frames = client.file_names.frames(*names[:4])
     if len(hits) < NEEDED:
-        yield set_aside(RULE, GROUP, best.says, seen, "one such name may be a copy in passing", frames)
+        yield set_aside(RULE, GROUP, best.says, seen, "one such name may be a copy in passing", frames=frames)
         return
     weight = Weight(best.says, {State.HYPERVISOR: best.weight}, best.source, virtual=WEIGHTS["datastore"].virtual)
     platforms = {p.platform: PLATFORM for _, p in hits if p.platform}

@@ -20,8 +20,7 @@ INITIAL_TTLS = (32, 64, 128, 255)
 # Full-TTL addresses behind one MAC from which it stops being one machine's: proxy ARP, ipvlan, a bridge over Wi-Fi.
 # A machine has one or two addresses per family and interface.
 SHARED_FROM = 4
-# Prefixes that anonymised captures do not keep, yet VMs of one pool share: octets compared to tell them apart.
-ANONYMISED_FROM = 2  # MACs, the server's included
+ANONYMISED_FROM = 2  # MACs, the server's included: fewer show no habit
 
 
 class Owner(StrEnum):
@@ -126,7 +125,7 @@ def _anonymised(client: Facts, around: Household, rules: Rules) -> Gate | None:
     """Anonymisers replace every MAC by a random locally administered one, servers' and makers' alike."""
     link = around.link
     texts = {*client.macs, *link.server_macs, *(m for c in around.clients for m in c.macs)}
-    texts |= {n.mac for n in link.neighbours if n.kind in ("ip", "arp")}
+    texts |= {n.mac for n in link.neighbours if n.kind == "ip"}  # ARP's payload keeps the true ones
     numbers = [n for n in map(mac_number, texts) if n is not None]
     server_seen = bool(link.server_macs)
     alike = len({n >> 40 for n in numbers}) == 1 and len({n >> 24 for n in numbers}) > 1

@@ -50,4 +50,4 @@ def observe(client: Facts, around: Household, rules: Rules) -> Iterator[Evidence
             yield WEIGHTS["server inside"].evidence(RULE, GROUP, seen, (frame,))
         elif known:
             why = "a server may have several addresses, or a translation before it"
-            yield set_aside(RULE, GROUP, "knows the server by another address", seen, why, (frame,))
+            yield set_aside(RULE, GROUP, "knows the server by another address", seen, why, frames=(frame,))

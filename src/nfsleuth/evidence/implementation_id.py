@@ -65,7 +65,7 @@ def observe(client: Facts, around: Household, rules: Rules) -> Iterator[Evidence
                 break
         else:
             why = "a generic kernel runs on machines and guests alike"
-            yield set_aside(RULE, GROUP, "names no platform", seen, why, frames)
+            yield set_aside(RULE, GROUP, "names no platform", seen, why, frames=frames)
 
 
 def kernel_release(name: str) -> str:

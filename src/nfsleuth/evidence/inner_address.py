@@ -49,17 +49,22 @@ def inner_addresses(client: Facts, around: Household, rules: Rules) -> Iterator[
     for netid, r_addr in client.callbacks:
         address = universal(r_addr)
         if address is not None:
-            yield _judge("r_addr", address, client, around, rules, client.callbacks.frames((netid, r_addr)))
+            yield _judge("r_addr", address, client, around, rules, frames=client.callbacks.frames((netid, r_addr)))
     for record in client.client_ids:
         match = LINUX_V40_OWNER.match(record.owner)
         address = parse(match[1].decode("latin-1")) if match else None
         if address is not None:
-            yield _judge("owner string", address, client, around, rules, (record.frame,))
+            yield _judge("owner string", address, client, around, rules, frames=(record.frame,))
     for name, stamp in client.session_machines:
         address = parse(name)
         if address is not None:
             yield _judge(
-                "session's machine name", address, client, around, rules, client.session_machines.frames((name, stamp))
+                "session's machine name",
+                address,
+                client,
+                around,
+                rules,
+                frames=client.session_machines.frames((name, stamp)),
             )
 
 
@@ -79,7 +84,7 @@ def proven_nat(client: Facts, around: Household, rules: Rules) -> Inner | None:
 
 
 def _judge(
-    where: str, address: IPAddress, client: Facts, around: Household, rules: Rules, frames: tuple[int, ...]
+    where: str, address: IPAddress, client: Facts, around: Household, rules: Rules, *, frames: tuple[int, ...]
 ) -> Inner:
     source = parse(client.address)
     network = rules.nat(address)

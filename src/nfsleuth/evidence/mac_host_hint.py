@@ -44,7 +44,7 @@ def observe(client: Facts, around: Household, rules: Rules) -> Iterator[Evidence
     host, words = hint
     frames = client.macs.frames(gate.mac)
     if not gate.is_clients:
-        yield set_aside(RULE, GROUP, words, gate.mac, gate.why, frames)
+        yield set_aside(RULE, GROUP, words, gate.mac, gate.why, frames=frames)
         return
     found = _host_seen(host, around)
     seen = f"{gate.mac}{f'; {found} is on this link' if found else ''}"

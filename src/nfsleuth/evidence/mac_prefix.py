@@ -59,9 +59,9 @@ def observe(client: Facts, around: Household, rules: Rules) -> Iterator[Evidence
         says, weight, prefix = classify(mac, rules)
         seen, frames = f"{mac} ({prefix.text if prefix else 'no known prefix'})", client.macs.frames(mac)
         if not gate.is_clients:
-            yield set_aside(RULE, GROUP, says, seen, gate.why, frames)
+            yield set_aside(RULE, GROUP, says, seen, gate.why, frames=frames)
         elif mac != gate.mac:
-            yield set_aside(RULE, GROUP, says, seen, f"most frames come from {gate.mac}", frames)
+            yield set_aside(RULE, GROUP, says, seen, f"most frames come from {gate.mac}", frames=frames)
         else:
             yield weight.evidence(RULE, GROUP, seen, frames, says=says, platform=_platform(prefix))
 

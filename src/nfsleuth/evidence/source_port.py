@@ -63,4 +63,4 @@ def observe(client: Facts, around: Household, rules: Rules) -> Iterator[Evidence
         yield WEIGHTS["ephemeral, unknown"].evidence(RULE, GROUP, seen, frames)
     else:
         why = f"{system} uses such ports anyway"
-        yield set_aside(RULE, GROUP, "no reserved port", seen, why, frames)
+        yield set_aside(RULE, GROUP, "no reserved port", seen, why, frames=frames)

@@ -65,7 +65,7 @@ def observe(client: Facts, around: Household, rules: Rules) -> Iterator[Evidence
         why = (
             "it is what such a client sends" if system.is_kernel else "what the client's system would send is not known"
         )
-        yield set_aside(RULE, GROUP, f"SYN of {family(syn) or 'no known system'}", seen, why, frames)
+        yield set_aside(RULE, GROUP, f"SYN of {family(syn) or 'no known system'}", seen, why, frames=frames)
 
 
 def family(syn: Syn) -> str:

@@ -56,7 +56,7 @@ def observe(client: Facts, around: Household, rules: Rules) -> Iterator[Evidence
         yield WEIGHTS["windows" if windows else "full"].evidence(RULE, GROUP, seen, frames)
     elif inner is not None and inner.against is Against.USER_NAT:
         why = "a further router stands between the user-mode network's host and the server"
-        yield set_aside(RULE, GROUP, "forwarded as well", seen, why, frames)
+        yield set_aside(RULE, GROUP, "forwarded as well", seen, why, frames=frames)
     elif here or (here is None and steps == 1):
         yield WEIGHTS["forwarded" if here and steps == 1 else "likely forwarded"].evidence(RULE, GROUP, seen, frames)
     else:

@@ -60,6 +60,6 @@ class Weight:
         )
 
 
-def set_aside(rule: str, group: Group, says: str, seen: str, why_not: str, frames: tuple[int, ...] = ()) -> Evidence:
+def set_aside(rule: str, group: Group, says: str, seen: str, why_not: str, *, frames: tuple[int, ...] = ()) -> Evidence:
     """A row that is shown and weighs nothing."""
     return Evidence(rule=rule, group=group, says=says, seen=seen, frames=frames, counted=False, why_not=why_not)

@@ -1,8 +1,9 @@
 r"""Text that came out of a capture, made safe to show: what could move a cursor or turn text around becomes visible.
 
-A machine name is whatever its sender wrote: it may hold terminal escapes, line feeds, or Unicode controls that reorder the
-letters around them (Unicode Technical Report 36, section 2.6; Unicode Annex 9). Such characters are shown as ``\x1b``
-and ``\u202e``. JSON output does not need this module: it escapes all that is not printable ASCII, and loses nothing.
+A machine name is whatever its sender wrote: it may hold terminal escapes, line feeds, or Unicode controls that
+reorder the letters around them (Unicode Technical Report 36, section 2.6; Unicode Annex 9). Such characters are shown
+as ``\x1b`` and ``\u202e``. JSON output does not need this module: it escapes all that is not printable ASCII, and
+loses nothing.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """A report as one HTML page that needs nothing else: no network, no script, no file beside it.
 
-The template (``templates/report.html.j2``) has the words and the looks; this module prepares the values. Everything from
-a capture goes through `escape.visible` and Jinja's escaping, and the page forbids itself to load or run anything (Content
-Security Policy Level 3, ``default-src 'none'``).
+The template (``templates/report.html.j2``) has the words and the looks; this module prepares the values. Everything
+from a capture goes through `escape.visible` and Jinja's escaping, and the page forbids itself to load or run anything
+(Content Security Policy Level 3, ``default-src 'none'``).
 """
 
 from __future__ import annotations

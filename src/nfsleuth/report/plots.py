@@ -1,7 +1,7 @@
 """Figures of a report as SVG text that lies inside an HTML page and takes its colours from there.
 
-Matplotlib draws with placeholder colours, which are then replaced by the page's CSS variables: so the figures follow the
-light and the dark theme. Text stays text.
+Matplotlib draws with placeholder colours, which are then replaced by the page's CSS variables: so the figures follow
+the light and the dark theme. Text stays text.
 """
 
 from __future__ import annotations

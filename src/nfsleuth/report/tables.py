@@ -1,7 +1,8 @@
 """The tables of a trace as Polars frames: arrays of `trace.tables` come in, frames that need no explanation go out.
 
-Numbers that stand for something become its name, addresses and MACs become text, times become ``Datetime[ns, UTC]``, and a
-value that means "none" becomes null. The columns are described where users meet them, in `nfsleuth.api.TraceTables`.
+Numbers that stand for something become its name, addresses and MACs become text, times become ``Datetime[ns, UTC]``,
+and a value that means "none" becomes null. The columns are described where users meet them, in
+`nfsleuth.api.TraceTables`.
 """
 
 from __future__ import annotations

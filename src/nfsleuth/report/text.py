@@ -1,14 +1,14 @@
 """Reports for a terminal: the table of clients, and the explanation of one verdict.
 
-Nothing is wider than `width` columns (at least `LEAST`), whatever a capture says. Where the table leaves too little room
-for the reasons, they go to a line of their own below each client.
+Nothing is wider than `width` columns (at least `LEAST`), whatever a capture says. Where the table leaves too little
+room for the reasons, they go to a line of their own below each client.
 """
 
 from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from nfsleuth.evidence.model import State
 from nfsleuth.report import words
@@ -20,6 +20,7 @@ LEAST = 60  # columns of the narrowest terminal that is laid out for
 WHY = 24  # columns that the reasons need to stand in the table
 WHY_LINES = 3  # lines of reasons per client in the table; all of them are in `explanation`
 NAME_MOST = 24  # columns of the widest name, at a width of 80
+HOST_MOST, HOST_LEAST = 24, 8  # columns of a host's id
 ODD_SHOWN = 4  # oddities named without -v
 
 _COLOURS = {  # SGR parameters (ECMA-48 section 8.3.117)
@@ -53,7 +54,8 @@ def table(report: Report, width: int = 80, *, colour: bool = False, verbose: boo
     width: columns of the terminal. colour: paint states with terminal escapes. verbose: all captures and oddities.
     """
     width = max(width, LEAST)
-    lines = [shortened(visible(words.summary(report)), width, keep_end=True)]
+    what, came_out = words.summary(report)
+    lines = [f"{_ending(visible(what), max(8, width - len(came_out) - 2))}: {came_out}"[:width]]
     if verbose and len(report.captures) > 1:
         lines += [shortened(f"  {visible(c.path)}: {_capture(c.frames, c.bytes)}", width) for c in report.captures]
     if report.clients:
@@ -61,6 +63,11 @@ def table(report: Report, width: int = 80, *, colour: bool = False, verbose: boo
     lines += _hosts(report, width)
     lines += _odd(report, width, verbose)
     return "\n".join(lines) + "\n"
+
+
+def _ending(path: str, width: int) -> str:
+    """The end of a path, which tells files apart, in at most `width` columns."""
+    return path if columns(path) <= width else shortened(path[::-1], width)[::-1]
 
 
 def _capture(frames: int, size: int) -> str:
@@ -75,19 +82,27 @@ def _rows(report: Report, width: int, colour: bool) -> list[str]:
     state = _Column("State", [v.state.value for v in verdicts])
     platform = _Column("Platform", [_platform(v) for v in verdicts], most=12)
     sure = _Column("Sure", [words.sure(v) for v in verdicts], right=True)
-    host = _Column("Host", [visible(v.host or "") for v in verdicts], most=8)
+    host = _Column("Host", [visible(v.host or "") for v in verdicts], most=HOST_MOST, keep_end=True)
     last = [host] if any(host.cells) else []
     shown = [client, name, state, platform, sure]
     reasons = [visible(v.because) for v in verdicts]
-    room = width - sum(c.width + len(GAP) for c in (*shown, *last))
+    room = width - _taken(shown, last)
     if room >= WHY:
         return _beside(shown, reasons, last, verdicts, room=room, colour=colour)
-    if room < -len(GAP):
+    if room < 0 and last:
+        last = [replace(host, most=max(HOST_LEAST, host.width + room))]
+    if width < _taken(shown, last) - len(GAP):
         shown.remove(name)
         reasons = [
-            ": ".join(p for p in (shortened(n, width // 2), r) if p) for n, r in zip(name.cells, reasons, strict=True)
+            ": ".join(part for part in (shortened(n, width // 2), r) if part)
+            for n, r in zip(name.cells, reasons, strict=True)
         ]
     return _below([*shown, *last], reasons, width, verdicts, colour)
+
+
+def _taken(*groups: Sequence[_Column]) -> int:
+    """Columns that columns take, each with a gap behind it."""
+    return sum(c.width + len(GAP) for group in groups for c in group)
 
 
 def _beside(
@@ -103,7 +118,7 @@ def _beside(
     why = _Column("Why", [lines[0] for lines in wrapped], most=room)
     widest = max(columns(line) for lines in wrapped for line in lines)
     why.cells.append(" " * widest)  # as wide as the widest of all lines, so that the host stands right of them
-    indent = " " * sum(c.width + len(GAP) for c in shown)
+    indent = " " * _taken(shown)
     every = (*shown, why, *last)
     lines = [_heading(every)]
     for index, verdict in enumerate(verdicts):

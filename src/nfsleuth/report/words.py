@@ -179,8 +179,8 @@ def frames(numbers: Iterable[int]) -> str:
     return f"frame{'s' if len(listed) > 1 else ''} {', '.join(listed)}" if listed else ""
 
 
-def summary(report: Report) -> str:
-    """The line that says what was read."""
+def summary(report: Report) -> tuple[str, str]:
+    """What was read, and what came out of it: ``office.pcap`` and ``41,203 frames, 12.3 s, 9,312 calls, 6 clients``."""
     captures = report.captures
     what = captures[0].path if len(captures) == 1 else count(len(captures), "capture")
     parts = [count(sum(c.frames for c in captures), "frame")]
@@ -190,4 +190,4 @@ def summary(report: Report) -> str:
     shared = [h for h in report.hosts if len(h.clients) > 1]
     if shared:
         parts.append(count(len(shared), "shared host"))
-    return f"{what}: {', '.join(parts)}"
+    return what, ", ".join(parts)

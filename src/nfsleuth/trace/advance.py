@@ -1,21 +1,32 @@
-"""The kernel that goes through a chunk: link, network and transport header of each frame, then its connection.
+"""The kernel that goes through a chunk: link, network and transport header of each frame, then its connection's stream.
 
-It stops early when the tables that it writes are nearly full, so that the shell can take the rows out.
+It stops early when the tables that it writes are nearly full, or when a connection must be handed out whose messages are
+not decoded yet; the shell decodes them (`messages.decode_messages`), takes the rows out, and goes on.
 """
 
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+from nfsleuth.wire.kernel import entry, inlined, part
 
 from nfsleuth.trace import stream
-from nfsleuth.trace.connections import close, create, emit, find, observe_frame
+from nfsleuth.trace.connections import close, create, emit, find, is_full, observe_frame
 from nfsleuth.trace.hashing import mix
-from nfsleuth.trace.messages import DONE, decode
 from nfsleuth.trace.neighbours import HSRP_PORT, meet, meet_arp, meet_llc, meet_other
 from nfsleuth.trace.notes import note
 from nfsleuth.trace.pending import unanswered
-from nfsleuth.trace.state import HEAD, NONE, RESERVE_CONNECTIONS, RESERVE_ROWS, RESERVE_TEXT, Control, Phase
+from nfsleuth.trace.state import (
+    HEAD,
+    IN_CHUNK,
+    NONE,
+    RESERVE_ARENA,
+    RESERVE_CONNECTIONS,
+    RESERVE_MESSAGES,
+    RESERVE_ROWS,
+    RESERVE_TEXT,
+    Control,
+    Phase,
+)
 from nfsleuth.trace.tables import Neighbour, Oddity, Role
 from nfsleuth.wire import ethernet, ip, rpc, tcp
 from nfsleuth.wire.packet import Header
@@ -24,36 +35,55 @@ SYN_DF, SYN_ID, SYN_ECN, SYN_BAD_OPTIONS, SYN_TIMESTAMP_ZERO = 1, 2, 4, 8, 16  #
 TUNNEL_PORTS = (4789, 6081)  # VXLAN (RFC 7348), Geneve (RFC 8926)
 
 
-@njit(cache=True)
-def _is_full(s):
-    """Whether the rows must be taken out before another frame is taken in."""
-    return (
-        s["control"][Control.IDENTITIES] > len(s["identities"]) - RESERVE_ROWS
-        or s["control"][Control.TEXT] > len(s["text"]) - RESERVE_TEXT
-        or s["control"][Control.CALLS] > len(s["calls"]) - RESERVE_ROWS
-        or s["control"][Control.CONNECTIONS] > len(s["closed"]) - RESERVE_CONNECTIONS
-    )
+@entry
+def advance(s, buf, frames, first, ending):
+    """Take in frames[first:], or, if `ending`, the segments that still wait, of the connections from number `first` on.
 
-
-@njit(cache=True)
-def advance(s, buf, frames, first):
-    """Take in frames[first:]. Returns the index of the first frame that was not taken in."""
+    Returns the index of the first frame (connection) that was not taken in, since messages must be decoded and rows taken
+    out before.
+    """
+    if ending:
+        return _end(s, buf, first)
     for i in range(first, len(frames)):
-        if _is_full(s):
-            return i
+        if (
+            s["control"][Control.MESSAGES] > len(s["messages"]) - RESERVE_MESSAGES
+            or s["control"][Control.ARENA] > len(s["arena"]) - RESERVE_ARENA
+            or s["control"][Control.CONNECTIONS] > len(s["closed"]) - RESERVE_CONNECTIONS
+        ):
+            return np.int64(i)
         frame = frames[i]
         s["control"][Control.FRAME] = frame["number"]
         time = frame["time"]
+        s["control"][Control.TIME] = time
+        at = frame["offset"]
+        _frame(s, buf, at, at + np.int64(frame["captured"]), at + np.int64(frame["wire"]), np.int64(frame["link"]))
+        if s["control"][Control.RETRY]:
+            s["control"][Control.RETRY] = 0
+            return np.int64(i)
         if time < s["control"][Control.LAST_TIME]:
             note(s, Oddity.TIME_BACKWARDS)
         s["control"][Control.LAST_TIME] = time
-        s["control"][Control.TIME] = time
-        at = frame["offset"]
-        _frame(s, buf, at, at + np.int64(frame["captured"]), at + np.int64(frame["wire"]), frame["link"])
-    return len(frames)
+    return np.int64(len(frames))
 
 
-@njit(cache=True)
+@part
+def _end(s, buf, first):
+    """Nothing more will come: let in what still waits."""
+    last = s["control"][Control.FREE]
+    for c in range(first, last):
+        if s["control"][Control.MESSAGES] > len(s["messages"]) - RESERVE_MESSAGES:
+            return np.int64(c)
+        if s["conns"][c]["used"]:
+            for side in range(2):
+                cursor = s["cursors"][2 * c + side]
+                if cursor["held_count"] > 0:
+                    stream.segment(s, 2 * c + side, buf, np.int64(0), np.int64(0), cursor["next"], np.int64(0))
+                if cursor["head"] >= 0:
+                    stream.lose(s, 2 * c + side)
+    return last
+
+
+@inlined
 def _frame(s, buf, at, end, wire_end, link):
     p = s["packet"][0]
     header = ethernet.read_link(p, buf, at, end, link)
@@ -90,28 +120,36 @@ def _frame(s, buf, at, end, wire_end, link):
         meet_other(s, p, buf, end)
 
 
-@njit(cache=True)
+@inlined
 def _tcp(s, p, buf, end):
     header = tcp.read_tcp(p, buf, end)
     if header != Header.OK:
         note(s, Oddity.FRAME_CUT if header == Header.CUT else Oddity.TCP_MALFORMED)
         return
+    flags = p["flags"]
     found = find(s, p)
+    if found >= 0 and flags & tcp.SYN and flags & tcp.ACK == 0 and _begins_again(s, p, found):
+        if s["control"][Control.MESSAGES] > 0:
+            s["control"][Control.RETRY] = 1  # its messages must be counted before it is handed out
+            return
+        close(s, found >> 1)
+        found = np.int64(NONE)
     if found < 0:
+        if is_full(s) and s["control"][Control.MESSAGES] > 0:
+            s["control"][Control.RETRY] = 1
+            return
         found = 2 * create(s, p)
     c, side = found >> 1, found & 1
-    flags = p["flags"]
     if flags & tcp.SYN:
         if flags & tcp.ACK:
             _syn_ack(s, c, side, p)
         else:
-            found = _syn(s, c, side, p, buf, end)
-            c, side = found >> 1, found & 1
+            _syn(s, c, side, p, buf, end)
     if observe_frame(s, c, side, p):
         meet(s, p["mac"], p["source_hi"], p["source_lo"], Neighbour.IP.value, p["ttl"])
     conn = s["conns"][c]
     if flags & tcp.ACK:
-        stream.acknowledged(s, c, side, p["acknowledged"])
+        stream.acknowledged(s, 2 * c + 1 - side, p["acknowledged"])
         if conn["synack_time"] > 0 and side == conn["syn_side"] and flags & tcp.SYN == 0:
             conn["handshake"] = s["control"][Control.TIME] - conn["synack_time"]
             conn["synack_time"] = NONE
@@ -127,22 +165,24 @@ def _tcp(s, p, buf, end):
         at = p["payload_at"]
         if p["fragment_more"] == 1:
             _remember_fragment(s, p, c, side)
-        stream.segment(s, c, side, buf, at, min(end - at, length), p["sequence"], length)
+        stream.segment(s, 2 * c + side, buf, at, min(end - at, length), p["sequence"], length)
 
 
-@njit(cache=True)
+@part
+def _begins_again(s, p, found):
+    """Whether the SYN `p` is another connection on the ports of one that has carried data."""
+    conn = s["conns"][found >> 1]
+    if conn["syns"] > 0 and conn["syn_side"] == found & 1 and conn["syn_sequence"] == p["sequence"]:
+        return False  # a retransmission, or the same frame captured twice
+    return conn["payload"][0] + conn["payload"][1] > 0
+
+
+@inlined
 def _syn(s, c, side, p, buf, end):
-    """The first words of a client's TCP. Returns 2 * connection + side: ports used again are a new connection."""
+    """The first words of a client's TCP."""
     conn = s["conns"][c]
     if conn["syns"] > 0 and conn["syn_side"] == side and conn["syn_sequence"] == p["sequence"]:
-        return 2 * c + side  # a retransmission, or the same frame captured twice
-    if conn["calls"] > 0 or conn["frames"][0] + conn["frames"][1] > 0 and conn["payload"][0] + conn["payload"][1] > 0:
-        close(s, c)
-        c = create(s, p)
-        side = 0
-        conn = s["conns"][c]
-    elif conn["syns"] > 0:
-        stream.ignore(s, c)  # gives the buffers back
+        return
     tcp.read_syn_options(p, buf, end)
     conn["syns"] += 1
     conn["syn_side"] = side
@@ -165,11 +205,10 @@ def _syn(s, c, side, p, buf, end):
         note(s, Oddity.TCP_OPTIONS_MALFORMED)
     conn["role"] = Role.SYN.value
     conn["flip"] = side
-    stream.begin(s, c, side, p["sequence"] + 1)
-    return 2 * c + side
+    stream.begin(s, 2 * c + side, p["sequence"] + 1)
 
 
-@njit(cache=True)
+@inlined
 def _syn_ack(s, c, side, p):
     conn = s["conns"][c]
     if conn["synack_time"] == 0:
@@ -180,10 +219,10 @@ def _syn_ack(s, c, side, p):
         if conn["role"] == Role.GUESS:
             conn["role"] = Role.SYN.value
             conn["flip"] = 1 - side
-        stream.begin(s, c, side, p["sequence"] + 1)
+        stream.begin(s, 2 * c + side, p["sequence"] + 1)
 
 
-@njit(cache=True)
+@inlined
 def _udp(s, p, buf, end):
     """A datagram is one RPC message or nothing of ours (RFC 5531 section 10)."""
     header = tcp.read_udp(p, buf, end)
@@ -201,6 +240,9 @@ def _udp(s, p, buf, end):
         return
     found = find(s, p)
     if found < 0:
+        if is_full(s) and s["control"][Control.MESSAGES] > 0:
+            s["control"][Control.RETRY] = 1
+            return
         found = 2 * create(s, p)
     c, side = found >> 1, found & 1
     if observe_frame(s, c, side, p):
@@ -213,11 +255,10 @@ def _udp(s, p, buf, end):
     cursor["message_frame"] = s["control"][Control.FRAME]
     cursor["message_time"] = s["control"][Control.TIME]
     cursor["message_bytes"] = length
-    if decode(s, c, side, buf, at, min(readable, HEAD), True, cut) != DONE:
-        note(s, Oddity.RPC_MALFORMED)
+    stream.hand_over(s, 2 * c + side, buf, at, min(readable, HEAD), cut, IN_CHUNK)
 
 
-@njit(cache=True)
+@part
 def _fragment_place(s, p):
     """Key of the datagram that `p` is a part of, never 0 (RFC 791: addresses, protocol, identification)."""
     h = mix(mix(np.uint64(s["control"][Control.SEED]), p["source_hi"]), p["source_lo"])
@@ -225,7 +266,7 @@ def _fragment_place(s, p):
     return mix(mix(h, np.uint64(p["fragment_id"])), np.uint64(p["version"])) | np.uint64(1)
 
 
-@njit(cache=True)
+@part
 def _remember_fragment(s, p, c, side):
     """The first fragment of a datagram has been read: later ones of TCP continue its payload."""
     key = _fragment_place(s, p)
@@ -238,7 +279,7 @@ def _remember_fragment(s, p, c, side):
     row["payload_from"] = p["payload_at"] - p["transport_at"]
 
 
-@njit(cache=True)
+@inlined
 def _later_fragment(s, p, buf, end):
     """A fragment that is not the first: payload of a TCP segment goes on at a known place, that of UDP is not wanted."""
     key = _fragment_place(s, p)
@@ -257,37 +298,24 @@ def _later_fragment(s, p, buf, end):
     s["conns"][c]["frames"][side] += 1
     s["conns"][c]["payload"][side] += length
     sequence = (row["sequence"] + p["fragment_at"] - row["payload_from"]) & 0xFFFF_FFFF
-    stream.segment(s, c, side, buf, at, max(min(end - at, length), 0), sequence, length)
+    stream.segment(s, 2 * c + side, buf, at, max(min(end - at, length), 0), sequence, length)
 
 
-@njit(cache=True)
-def finish(s, first):
-    """Take in segments that still wait, of the connections from index `first` on.
-
-    Returns the index of the next connection to look at; the shell takes the rows out and calls again until that is
-    beyond the table.
-    """
-    for c in range(first, s["control"][Control.FREE]):
-        if _is_full(s):
-            return c
-        if s["conns"][c]["used"]:
-            for side in range(2):
-                stream.give_up(s, c, side)
-    return s["control"][Control.FREE]
-
-
-@njit(cache=True)
+@entry
 def abandon_calls(s, first):
-    """Hand out the calls that wait for a reply, from place `first` on. Returns the next place, as `finish` does."""
+    """Hand out the calls that wait for a reply, from place `first` on. Returns the next place, as `advance` does."""
     for way in range(first, len(s["pending_keys"])):
-        if _is_full(s):
-            return way
+        if (
+            s["control"][Control.TEXT] > len(s["text"]) - RESERVE_TEXT
+            or s["control"][Control.CALLS] > len(s["calls"]) - RESERVE_ROWS
+        ):
+            return np.int64(way)
         if s["pending_keys"][way] != 0:
             unanswered(s, way)
-    return len(s["pending_keys"])
+    return np.int64(len(s["pending_keys"]))
 
 
-@njit(cache=True)
+@entry
 def emit_all(s):
     """Hand out every connection that is open, without closing it."""
     for c in range(s["control"][Control.FREE]):

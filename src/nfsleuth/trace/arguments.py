@@ -7,10 +7,10 @@ says of itself. The walk goes on past what nobody needs; where an operation is u
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+from nfsleuth.wire.kernel import inlined, part
 
 from nfsleuth.trace.hashing import mix_bytes
-from nfsleuth.trace.identities import report
+from nfsleuth.trace.identities import report, report_pair
 from nfsleuth.trace.notes import note
 from nfsleuth.trace.state import LONGEST_NAME
 from nfsleuth.trace.tables import MAX_OPS, Identity, Oddity
@@ -29,13 +29,13 @@ LARGEST_TAG = 1024
 
 
 
-@njit(cache=True)
+@part
 def _reset(marks):
     for i in range(len(marks)):
         marks[i, 0] = -1
 
 
-@njit(cache=True)
+@part
 def _table(program, version):
     """Row of ARGS and RESULTS for a program's version, -1 if there is none."""
     if program == rpc.PROGRAM_NFS:
@@ -53,45 +53,45 @@ def _table(program, version):
     return Table.CALLBACK.value if rpc.is_callback(program) else -1
 
 
-@njit(cache=True)
+@part
 def _entry(entries, table, number):
     """Where the code of a procedure or operation begins, -1 if the table does not have it."""
     return np.int64(entries[table, number]) if table >= 0 and number < entries.shape[1] else np.int64(-1)
 
 
-@njit(cache=True)
+@inlined
 def read_arguments(s, c, call, buf, at, end, from_client):
     """Arguments of `call` from `at`. Returns a status: 0 or more is fine, CUT, MALFORMED."""
     program, version, procedure = call["program"], call["version"], np.int64(call["procedure"])
     if procedure == 0:
-        return 0
+        return np.int64(0)
     table = _table(program, version)
     if table == Table.NFS4 or table == Table.CALLBACK:
-        return _compound(s, c, call, buf, at, end, from_client, table) if procedure == 1 else UNKNOWN_OPERATION
+        return _compound(s, c, call, buf, at, end, from_client, table) if procedure == 1 else np.int64(UNKNOWN_OPERATION)
     entry = _entry(ARGS, table, procedure)
     if entry < 0:
-        return UNKNOWN_OPERATION
+        return np.int64(UNKNOWN_OPERATION)
     _reset(s["marks"])
     status = walk(CODE, entry, buf, at, end, s["marks"])
     _take_call(s, call, buf, end)
     _take_identities(s, c, buf, end, from_client, procedure)
     if status == CUT and program == rpc.PROGRAM_NFS and procedure == PROC3_WRITE and s["marks"][Mark.OFFSET, 0] >= 0:
-        return 0  # what is missing is the data to be written
+        return np.int64(0)  # what is missing is the data to be written
     return status
 
 
-@njit(cache=True)
+@part
 def _compound(s, c, call, buf, at, end, from_client, table):
     """COMPOUND or CB_COMPOUND arguments: tag, minor version, operations (RFC 7531, RFC 5662)."""
     if end - at < 4:
-        return CUT
+        return np.int64(CUT)
     tag = be32(buf, at)
     if tag > LARGEST_TAG:
-        return MALFORMED
+        return np.int64(MALFORMED)
     at += 4 + ((tag + 3) & ~3)
     before_count = 4 if from_client == 1 else 8  # CB_COMPOUND: callback_ident stands between (RFC 7531)
     if end - at < before_count + 4:
-        return CUT
+        return np.int64(CUT)
     call["minor"] = min(be32(buf, at), 255)
     count = be32(buf, at + before_count)
     at += before_count + 4
@@ -100,14 +100,14 @@ def _compound(s, c, call, buf, at, end, from_client, table):
     rank = -1
     for i in range(count):
         if end - at < 4:
-            return CUT
+            return np.int64(CUT)
         operation = be32(buf, at)
         if i < MAX_OPS:
             call["ops"][i] = min(operation, 255)
         entry = _entry(ARGS, table, operation)
         if entry < 0:
             note(s, Oddity.OPERATION_UNKNOWN)
-            return UNKNOWN_OPERATION
+            return np.int64(UNKNOWN_OPERATION)
         _reset(s["marks"])
         status = walk(CODE, entry, buf, at + 4, end, s["marks"])
         if from_client == 1:
@@ -120,13 +120,13 @@ def _compound(s, c, call, buf, at, end, from_client, table):
             _take_identities(s, c, buf, end, from_client, operation)
         if status < 0:
             if status == CUT and operation == OP_WRITE and s["marks"][Mark.OFFSET, 0] >= 0 and s["marks"][Mark.COUNT, 0] >= 0:
-                return 0
+                return np.int64(0)
             return status
         at = status
-    return 0
+    return np.int64(0)
 
 
-@njit(cache=True)
+@part
 def _handle(s, buf, end):
     """Hash of the file handle that was just read, 0 if it was cut."""
     at, length = s["marks"][Mark.HANDLE, 0], s["marks"][Mark.HANDLE, 1]
@@ -135,7 +135,7 @@ def _handle(s, buf, end):
     return mix_bytes(np.uint64(0x4E46_5348), buf, at, length)
 
 
-@njit(cache=True)
+@part
 def _take_call(s, call, buf, end):
     """What a CALL row wants of the marks."""
     marks = s["marks"]
@@ -153,35 +153,36 @@ def _take_call(s, call, buf, end):
         call["name_length"] = max(min(marks[Mark.PATH, 1], end - marks[Mark.PATH, 0], LONGEST_NAME), 0)
 
 
-@njit(cache=True)
+@part
 def _count(marks):
     """Bytes of a transfer: a number, or the length of the data itself."""
     return min(marks[Mark.COUNT, 2], 0xFFFF_FFFF)
 
 
-@njit(cache=True)
+@part
 def _number(marks, mark):
     """Value of a marked number as uint64, 0 if it was not reached."""
     return np.uint64(marks[mark, 2]) if marks[mark, 0] >= 0 else np.uint64(0)
 
 
-@njit(cache=True)
-def _report_text(s, c, kind, mark, end, from_client, a, b):
+@part
+def _report_text(s, c, buf, kind, mark, end, from_client, a, b):
     """An IDENTITY row for a marked text, if it was reached."""
     if s["marks"][mark, 0] >= 0:
-        report(s, c, kind, from_client, s["marks"][mark, 0], s["marks"][mark, 1], end, a, b)
+        report(s, c, kind, from_client, buf, s["marks"][mark, 0], s["marks"][mark, 1], end, a, b)
 
 
-@njit(cache=True)
-def _report_pair(s, c, kind, first, second, end, from_client, a):
-    """An IDENTITY row for two strings that follow each other; `identities.commit` joins them."""
-    if s["marks"][first, 0] >= 0 and s["marks"][second, 0] >= 0:
-        at = s["marks"][first, 0]
-        length = s["marks"][second, 0] + s["marks"][second, 1] - at
-        report(s, c, kind, from_client, at, length, end, a, np.uint64(s["marks"][first, 1]))
+@part
+def _report_strings(s, c, buf, kind, first, second, end, from_client, a):
+    """An IDENTITY row for two marked strings, if both were reached."""
+    marks = s["marks"]
+    if marks[first, 0] >= 0 and marks[second, 0] >= 0:
+        report_pair(
+            s, c, kind, from_client, buf, marks[first, 0], marks[first, 1], marks[second, 0], marks[second, 1], end, a
+        )
 
 
-@njit(cache=True)
+@part
 def _take_identities(s, c, buf, end, from_client, operation):
     """IDENTITY rows of one operation or procedure."""
     marks = s["marks"]
@@ -190,41 +191,41 @@ def _take_identities(s, c, buf, end, from_client, operation):
     if marks[Mark.CLIENT_ID, 0] >= 0:
         verifier = _number(marks, Mark.VERIFIER)
         if operation == OP_SETCLIENTID:
-            _report_text(s, c, Identity.CLIENT_ID.value, Mark.CLIENT_ID, end, from_client, verifier, zero)
+            _report_text(s, c, buf, Identity.CLIENT_ID.value, Mark.CLIENT_ID, end, from_client, verifier, zero)
         else:
             flags = _number(marks, Mark.FLAGS)
-            _report_text(s, c, Identity.CLIENT_OWNER.value, Mark.CLIENT_ID, end, from_client, verifier, flags)
+            _report_text(s, c, buf, Identity.CLIENT_OWNER.value, Mark.CLIENT_ID, end, from_client, verifier, flags)
     if marks[Mark.NETID, 0] >= 0:
         program = _number(marks, Mark.CB_PROGRAM)
-        _report_pair(s, c, Identity.CALLBACK.value, Mark.NETID, Mark.ADDR, end, from_client, program)
+        _report_strings(s, c, buf, Identity.CALLBACK.value, Mark.NETID, Mark.ADDR, end, from_client, program)
     if marks[Mark.IMPL_DOMAIN, 0] >= 0:
         kind = Identity.IMPLEMENTATION.value if from_client == 1 else Identity.SERVER_IMPLEMENTATION.value
         date = _number(marks, Mark.IMPL_DATE)
-        _report_pair(s, c, kind, Mark.IMPL_DOMAIN, Mark.IMPL_NAME, end, from_client, date)
+        _report_strings(s, c, buf, kind, Mark.IMPL_DOMAIN, Mark.IMPL_NAME, end, from_client, date)
     if marks[Mark.SEC_MACHINE, 0] >= 0:
         stamp = _number(marks, Mark.SEC_STAMP)
-        _report_text(s, c, Identity.SESSION_MACHINE.value, Mark.SEC_MACHINE, end, from_client, stamp, zero)
+        _report_text(s, c, buf, Identity.SESSION_MACHINE.value, Mark.SEC_MACHINE, end, from_client, stamp, zero)
     if marks[Mark.SESSION, 0] >= 0 and marks[Mark.SESSION, 0] + 16 <= end:
         at = marks[Mark.SESSION, 0]
-        report(s, c, Identity.SESSION.value, from_client, at, 0, end, be64(buf, at), be64(buf, at + 8))
+        report(s, c, Identity.SESSION.value, from_client, buf, at, 0, end, be64(buf, at), be64(buf, at + 8))
     if marks[Mark.OWNER, 0] >= 0 and from_client == 1:
         kind = Identity.OPEN_OWNER.value if operation == OP_OPEN else Identity.LOCK_OWNER.value
-        _report_text(s, c, kind, Mark.OWNER, end, from_client, clientid, zero)
+        _report_text(s, c, buf, kind, Mark.OWNER, end, from_client, clientid, zero)
     if marks[Mark.CLIENTID, 0] >= 0 and clientid != 0:
-        report(s, c, Identity.CLIENTID.value, from_client, marks[Mark.CLIENTID, 0], 0, end, clientid, zero)
+        report(s, c, Identity.CLIENTID.value, from_client, buf, marks[Mark.CLIENTID, 0], 0, end, clientid, zero)
     if marks[Mark.EXCL_VERIFIER, 0] >= 0:
         verifier = _number(marks, Mark.EXCL_VERIFIER)
-        report(s, c, Identity.EXCLUSIVE_VERIFIER.value, from_client, marks[Mark.EXCL_VERIFIER, 0], 0, end, verifier, zero)
-    _report_text(s, c, Identity.NLM_CALLER.value, Mark.CALLER, end, from_client, _number(marks, Mark.SVID), zero)
-    _report_text(s, c, Identity.NLM_OWNER.value, Mark.OH, end, from_client, zero, zero)
-    _report_text(s, c, Identity.NSM_NAME.value, Mark.MON_NAME, end, from_client, zero, zero)
-    _report_text(s, c, Identity.MOUNT_PATH.value, Mark.PATH, end, from_client, zero, zero)
+        report(s, c, Identity.EXCLUSIVE_VERIFIER.value, from_client, buf, marks[Mark.EXCL_VERIFIER, 0], 0, end, verifier, zero)
+    _report_text(s, c, buf, Identity.NLM_CALLER.value, Mark.CALLER, end, from_client, _number(marks, Mark.SVID), zero)
+    _report_text(s, c, buf, Identity.NLM_OWNER.value, Mark.OH, end, from_client, zero, zero)
+    _report_text(s, c, buf, Identity.NSM_NAME.value, Mark.MON_NAME, end, from_client, zero, zero)
+    _report_text(s, c, buf, Identity.MOUNT_PATH.value, Mark.PATH, end, from_client, zero, zero)
     if from_client == 1:
-        _report_text(s, c, Identity.FILE_NAME.value, Mark.NAME, end, from_client, np.uint64(operation), zero)
-        _report_text(s, c, Identity.FILE_NAME.value, Mark.NAME2, end, from_client, np.uint64(operation), zero)
+        _report_text(s, c, buf, Identity.FILE_NAME.value, Mark.NAME, end, from_client, np.uint64(operation), zero)
+        _report_text(s, c, buf, Identity.FILE_NAME.value, Mark.NAME2, end, from_client, np.uint64(operation), zero)
 
 
-@njit(cache=True)
+@inlined
 def read_results(s, c, call, buf, at, end):
     """Results of `call` from `at`: status and bytes. Returns a status as `read_arguments` does."""
     program, version, procedure = call["program"], call["version"], np.int64(call["procedure"])
@@ -232,59 +233,59 @@ def read_results(s, c, call, buf, at, end):
     if table == Table.NFS4 or table == Table.CALLBACK:
         return _compound_results(s, c, call, buf, at, end, table)
     if end - at < 4:
-        return CUT
+        return np.int64(CUT)
     if program == rpc.PROGRAM_NFS or program == rpc.PROGRAM_MOUNT or program == rpc.PROGRAM_NFSACL:
         call["status"] = be32(buf, at)
     elif program != rpc.PROGRAM_NLM and program != rpc.PROGRAM_NSM:
         call["status"] = 0
-        return 0
+        return np.int64(0)
     if program != rpc.PROGRAM_NFS or call["status"] != 0 or version > 3:
-        return 0
+        return np.int64(0)
     if procedure != PROC3_READ and procedure != PROC3_WRITE:
-        return 0  # nothing in other results is wanted
+        return np.int64(0)  # nothing in other results is wanted
     entry = _entry(RESULTS, table, procedure)
     if entry < 0:
-        return UNKNOWN_OPERATION
+        return np.int64(UNKNOWN_OPERATION)
     _reset(s["marks"])
     status = walk(CODE, entry, buf, at, end, s["marks"])
     if s["marks"][Mark.COUNT, 0] >= 0:
         call["bytes"] = _count(s["marks"])
-        return 0
+        return np.int64(0)
     return status
 
 
-@njit(cache=True)
+@part
 def _compound_results(s, c, call, buf, at, end, table):
     """COMPOUND results: status, tag, one result per operation that was tried."""
     if end - at < 8:
-        return CUT
+        return np.int64(CUT)
     call["status"] = be32(buf, at) & 0x7FFF_FFFF
     tag = be32(buf, at + 4)
     if tag > LARGEST_TAG:
-        return MALFORMED
+        return np.int64(MALFORMED)
     at += 8 + ((tag + 3) & ~3)
     if end - at < 4:
-        return CUT
+        return np.int64(CUT)
     count = be32(buf, at)
     at += 4
     for _ in range(count):
         if end - at < 8:
-            return CUT
+            return np.int64(CUT)
         operation = be32(buf, at)
         entry = _entry(RESULTS, table, operation)
         if entry < 0:
             note(s, Oddity.OPERATION_UNKNOWN)
-            return UNKNOWN_OPERATION
+            return np.int64(UNKNOWN_OPERATION)
         _reset(s["marks"])
         status = walk(CODE, entry, buf, at + 4, end, s["marks"])
         if operation == call["main"] and s["marks"][Mark.COUNT, 0] >= 0:
             call["bytes"] = _count(s["marks"])
-            return 0
+            return np.int64(0)
         if operation in (OP_SETCLIENTID, OP_EXCHANGE_ID, OP_CREATE_SESSION):
             _take_identities(s, c, buf, end, 0, operation)
         if operation == call["main"] and operation == OP_READDIR:
-            return 0
+            return np.int64(0)
         if status < 0:
             return status
         at = status
-    return 0
+    return np.int64(0)

@@ -7,7 +7,7 @@ number after data) begin a new one, since behind a NAT that may be another clien
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+from nfsleuth.wire.kernel import inlined, part
 
 from nfsleuth.trace.hashing import mix
 from nfsleuth.trace.notes import note
@@ -19,13 +19,13 @@ CANDIDATES = 16  # connections of which the one that was silent longest is dropp
 _NO_MAC = np.uint64(0xFFFF_FFFF_FFFF_FFFF)
 
 
-@njit(cache=True)
+@part
 def end_hash(hi, lo, port, seed):
     """Hash of one end."""
     return mix(mix(mix(seed, hi), lo), np.uint64(port))
 
 
-@njit(cache=True)
+@part
 def find(s, p):
     """Index of the connection of PACKET row `p` and the side that sent it: 2 * index + side, or NONE."""
     last = s["control"][Control.LAST_CONN]
@@ -43,7 +43,7 @@ def find(s, p):
     return NONE
 
 
-@njit(cache=True)
+@part
 def _side(conn, p):
     """Which side of `conn` sent `p`: 0, 1, or NONE if `p` belongs to another connection."""
     if conn["used"] == 0 or conn["transport"] != p["protocol"]:
@@ -67,7 +67,7 @@ def _side(conn, p):
     return NONE
 
 
-@njit(cache=True)
+@part
 def _hash(s, p):
     """The same for both directions: the two ends are added."""
     seed = np.uint64(s["control"][Control.SEED])
@@ -76,7 +76,13 @@ def _hash(s, p):
     return mix(source + destination, np.uint64(p["protocol"]))
 
 
-@njit(cache=True)
+@part
+def is_full(s):
+    """Whether a new connection takes the place of another."""
+    return s["control"][Control.FREED] < 0 and s["control"][Control.FREE] >= len(s["conns"])
+
+
+@part
 def create(s, p):
     """A new connection whose side A is the sender of `p`; returns its index. Drops another one if the table is full."""
     c = _take_slot(s)
@@ -105,7 +111,7 @@ def create(s, p):
     return c
 
 
-@njit(cache=True)
+@inlined
 def reset(s, c):
     """Clear the counts of connection `c` and both its cursors."""
     conn = s["conns"][c]
@@ -124,15 +130,16 @@ def reset(s, c):
         cursor = s["cursors"][2 * c + side]
         cursor["phase"] = Phase.NEW.value
         cursor["ever"] = 0
-        cursor["parsed"] = 0
+        cursor["done"] = 0
+        cursor["impatient"] = 0
         cursor["skip"] = 0
+        cursor["mark"] = 0
         cursor["mark_have"] = 0
         cursor["fragment_left"] = 0
         cursor["head"] = NONE
         cursor["head_length"] = 0
         cursor["held"] = NONE
         cursor["held_count"] = 0
-        cursor["acknowledged"] = -1
         cursor["fruitless"] = 0
     conn["programs"] = 0
     conn["versions"] = 0
@@ -160,7 +167,7 @@ def reset(s, c):
     conn["names_left"] = s["control"][Control.NAMES]
 
 
-@njit(cache=True)
+@inlined
 def _take_slot(s):
     """A free slot of `conns`; makes one free if there is none."""
     freed = s["control"][Control.FREED]
@@ -184,13 +191,13 @@ def _take_slot(s):
     return oldest
 
 
-@njit(cache=True)
+@part
 def _worth(conn):
     """What decides who is dropped: connections without RPC first, then the one that was silent longest."""
     return conn["last"] if conn["calls"] > 0 else conn["last"] - np.int64(1 << 40)  # 18 minutes' head start
 
 
-@njit(cache=True)
+@part
 def close(s, c):
     """Hand out connection `c`, forget it and free its slot."""
     emit(s, c)
@@ -213,7 +220,7 @@ def close(s, c):
         s["control"][Control.LAST_CONN] = NONE
 
 
-@njit(cache=True)
+@part
 def release_buffers(s, c):
     """Give back the message heads and waiting segments of connection `c`."""
     for side in range(2):
@@ -230,7 +237,7 @@ def release_buffers(s, c):
         cursor["held_count"] = 0
 
 
-@njit(cache=True)
+@part
 def emit(s, c):
     """Write connection `c` as a CONNECTION row, client first."""
     conn = s["conns"][c]
@@ -283,7 +290,7 @@ def emit(s, c):
     row["write_busy"] = conn["write_busy"]
 
 
-@njit(cache=True)
+@inlined
 def _emit_syn(row, conn, client):
     """The SYN of CONNECTION row `row`, if it was the client that sent it."""
     row["syns"] = conn["syns"]
@@ -301,7 +308,7 @@ def _emit_syn(row, conn, client):
     row["syn_options"] = conn["syn_options"]
 
 
-@njit(cache=True)
+@part
 def observe_frame(s, c, side, p):
     """Count the frame `p` from `side` of connection `c`. True if its MAC or TTL is new there."""
     conn = s["conns"][c]

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+from nfsleuth.wire.kernel import part
 
 _GOLDEN = np.uint64(0x9E37_79B9_7F4A_7C15)  # 2**64 / golden ratio, odd
 _SHIFT = np.uint64(29)
 
 
-@njit(cache=True)
+@part
 def mix(state, value):
     """Stir `value` into `state`; both uint64."""
     state = (state ^ value) * _GOLDEN
     return state ^ (state >> _SHIFT)
 
 
-@njit(cache=True)
+@part
 def mix_bytes(state, buf, at, length):
     """Stir `length` bytes from buf[at] into `state` (uint64)."""
     stop = at + length

@@ -1,103 +1,94 @@
-"""IDENTITY rows: what a message says of its sender, reported once per connection.
-
-While a message is decoded its rows are provisional: they point into the message, and are dropped again if more bytes
-must come first. `commit` drops those that were reported before and copies the text of the others to the arena.
-"""
+"""IDENTITY rows: what a message says of its sender, reported once per connection."""
 
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from nfsleuth.trace.hashing import mix, mix_bytes
 from nfsleuth.trace.notes import note
 from nfsleuth.trace.state import Control
 from nfsleuth.trace.tables import Identity, Oddity
+from nfsleuth.wire.kernel import part
 
-LONGEST_TEXT = 1024  # bytes of a text that are kept: NFS4_OPAQUE_LIMIT, RFC 7531
 
+@part
+def report(s, c, kind, from_client, buf, at, length, end, a, b):
+    """Write an IDENTITY row with `length` bytes of text at buf[at], unless the same was reported before.
 
-@njit(cache=True)
-def report(s, c, kind, from_client, at, length, end, a, b):
-    """A provisional row: `length` bytes of text at `at` of the message, which was captured up to `end`."""
+    The message was captured up to `end`: text beyond it is missing, and the row says so.
+    """
+    readable = max(min(length, end - at), 0)
+    conn = s["conns"][c]
+    if kind == Identity.FILE_NAME and conn["names_left"] <= 0:
+        note(s, Oddity.IDENTITIES_DROPPED)
+        return
+    if _seen_before(s, conn["uid"], kind, buf, at, readable, a, b):
+        return
+    if kind == Identity.FILE_NAME:
+        conn["names_left"] -= 1
     n = s["control"][Control.IDENTITIES]
+    s["control"][Control.IDENTITIES] = n + 1
     row = s["identities"][n]
-    row["uid"] = s["conns"][c]["uid"]
+    row["uid"] = conn["uid"]
     row["kind"] = kind
     row["from_client"] = from_client
-    readable = min(length, end - at, LONGEST_TEXT) if length > 0 else np.int64(0)
     row["cut"] = 1 if readable < length else 0
-    row["length"] = max(readable, 0)
-    row["at"] = at
+    row["length"] = readable
+    row["at"] = s["control"][Control.TEXT]
     row["a"] = a
     row["b"] = b
     row["frame"] = s["control"][Control.FRAME]
     row["time"] = s["control"][Control.TIME]
+    _append(s, buf, at, readable)
+
+
+@part
+def report_pair(s, c, kind, from_client, buf, at, first, second_at, second, end, a):
+    """As `report`, for two strings: `first` bytes at buf[at], `second` at buf[second_at]; a NUL joins them."""
+    conn = s["conns"][c]
+    readable = max(min(second_at + second, end) - at, 0)
+    if _seen_before(s, conn["uid"], kind, buf, at, readable, a, np.uint64(0)):
+        return
+    n = s["control"][Control.IDENTITIES]
     s["control"][Control.IDENTITIES] = n + 1
+    row = s["identities"][n]
+    row["uid"] = conn["uid"]
+    row["kind"] = kind
+    row["from_client"] = from_client
+    row["cut"] = 1 if second_at + second > end else 0
+    row["at"] = s["control"][Control.TEXT]
+    row["a"] = a
+    row["b"] = 0
+    row["frame"] = s["control"][Control.FRAME]
+    row["time"] = s["control"][Control.TIME]
+    _append(s, buf, at, max(min(first, end - at), 0))
+    text_at = s["control"][Control.TEXT]
+    s["text"][text_at] = 0
+    s["control"][Control.TEXT] = text_at + 1
+    _append(s, buf, second_at, max(min(second, end - second_at), 0))
+    row["length"] = s["control"][Control.TEXT] - row["at"]
 
 
-@njit(cache=True)
-def rollback(s):
-    """Forget the provisional rows."""
-    s["control"][Control.IDENTITIES] = s["control"][Control.IDENTITIES_START]
-
-
-@njit(cache=True)
-def commit(s, c, buf):
-    """Keep the provisional rows that are new; their text lies in `buf`."""
-    kept = s["control"][Control.IDENTITIES_START]
-    for n in range(kept, s["control"][Control.IDENTITIES]):
-        row = s["identities"][n]
-        if row["kind"] == Identity.FILE_NAME and s["conns"][c]["names_left"] <= 0:
-            note(s, Oddity.IDENTITIES_DROPPED)
-            continue
-        if _seen_before(s, row, buf):
-            continue
-        if row["kind"] == Identity.FILE_NAME:
-            s["conns"][c]["names_left"] -= 1
-        _copy_text(s, row, buf)
-        if kept != n:
-            s["identities"][kept] = row
-        kept += 1
-    s["control"][Control.IDENTITIES] = kept
-    s["control"][Control.IDENTITIES_START] = kept
-
-
-@njit(cache=True)
-def _copy_text(s, row, buf):
-    """Move a row's text to the arena. Of two strings, the padding and length between them become one NUL."""
+@part
+def _append(s, buf, at, length):
+    """Copy bytes to the text arena."""
     to = s["control"][Control.TEXT]
-    at = row["at"]
-    stop = at + np.int64(row["length"])
-    row["at"] = to
-    kind = row["kind"]
-    if kind == Identity.CALLBACK or kind == Identity.IMPLEMENTATION or kind == Identity.SERVER_IMPLEMENTATION:
-        first = np.int64(row["b"])
-        for i in range(min(first, stop - at)):
-            s["text"][to] = buf[at + i]
-            to += 1
-        s["text"][to] = 0
-        to += 1
-        at += ((first + 3) & ~3) + 4
-    while at < stop:
-        s["text"][to] = buf[at]
-        to += 1
-        at += 1
-    row["length"] = to - row["at"]
-    s["control"][Control.TEXT] = to
+    for i in range(length):
+        s["text"][to + i] = buf[at + i]
+    s["control"][Control.TEXT] = to + length
 
 
-@njit(cache=True)
-def _seen_before(s, row, buf):
+@part
+def _seen_before(s, uid, kind, buf, at, length, a, b):
     """Whether the same row was the last one in its place of the table of rows seen; it is from now on.
 
     SETCLIENTID and EXCHANGE_ID are never left out: that two boot instances of one owner alternate is a sign.
     """
-    if row["kind"] == Identity.CLIENT_ID or row["kind"] == Identity.CLIENT_OWNER:
+    if kind == Identity.CLIENT_ID or kind == Identity.CLIENT_OWNER:
         return False
-    key = mix(mix(np.uint64(s["control"][Control.SEED]), np.uint64(row["uid"])), np.uint64(row["kind"]))
-    key = mix_bytes(mix(mix(key, row["a"]), row["b"]), buf, row["at"], np.int64(row["length"]))
-    place = (key >> np.uint64(12)) & np.uint64(len(s["seen"]) - 1)
+    key = mix(mix(np.uint64(s["control"][Control.SEED]), np.uint64(uid)), np.uint64(kind))
+    key = mix_bytes(mix(mix(key, a), b), buf, at, length)
+    place = np.int64((key >> np.uint64(12)) & np.uint64(len(s["seen"]) - 1))
     if s["seen"][place] == key:
         return True
     s["seen"][place] = key

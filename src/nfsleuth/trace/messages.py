@@ -1,19 +1,16 @@
-"""RPC messages come in, one each; calls and replies are matched, counted, and searched for what gives a client away.
-
-`decode` is called with the bytes that are there so far. It either finishes the message (DONE), refuses it (BAD: it is no
-RPC), or asks for more (NEED) and has then changed nothing.
-"""
+"""RPC messages come in, one each; calls and replies are matched, counted, and searched for what gives a client away."""
 
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+from nfsleuth.wire.kernel import entry, inlined, part
 
 from nfsleuth.trace.arguments import read_arguments, read_results
-from nfsleuth.trace.identities import commit, report, rollback
+from nfsleuth.trace.identities import report
 from nfsleuth.trace.notes import note
 from nfsleuth.trace.pending import add_pending, find_pending, hand_out
-from nfsleuth.trace.state import LONGEST_NAME, Control
+from nfsleuth.trace.state import HEAD, IN_CHUNK, LONGEST_NAME, RESERVE_ROWS, RESERVE_TEXT, Control
+from nfsleuth.trace.stream import ignore
 from nfsleuth.trace.tables import (
     CALL_CUT,
     CALL_FROM_SERVER,
@@ -31,7 +28,6 @@ from nfsleuth.wire import rpc
 from nfsleuth.wire.fields import be32
 from nfsleuth.wire.walk import CUT, MALFORMED
 
-NEED, DONE, BAD = 0, 1, 2
 STATUS_NO_REPLY, STATUS_NOT_DECODED, STATUS_ACCEPT, STATUS_DENIED = -1, -2, -100, -200
 OP_READ, OP_WRITE = 25, 38  # RFC 7531
 PROC3_READ, PROC3_WRITE = 6, 7  # RFC 1813; the same numbers mean READ and WRITECACHE in version 2
@@ -39,73 +35,82 @@ PROC2_WRITE = 8  # RFC 1094
 STARTTLS = 0x53544152  # the first four bytes of the verifier that RFC 9289 section 4.1 asks for
 
 
-@njit(cache=True)
-def is_pending(s, c, xid):
-    """Whether a call with `xid` is outstanding on connection `c`."""
-    return find_pending(s, c, xid) >= 0
+@entry
+def decode_messages(s, buf, first):
+    """Decode the messages from row `first` of the table on; those in the chunk lie in `buf`.
 
-
-@njit(cache=True)
-def decode(s, c, side, buf, at, length, final, cut):
-    """Decode the message whose first `length` bytes lie at buf[at].
-
-    final: no more of it will come. cut: because the capture lacks it, not because the message ends. Returns NEED, DONE, BAD.
+    Returns the row of the first one that was not decoded since the rows that are handed out are full.
     """
-    if length < 8:
-        if final and cut:
-            note(s, Oddity.RECORD_CUT)
-            return DONE
-        return BAD if final else NEED
-    kind = be32(buf, at + 4)
-    s["control"][Control.IDENTITIES_START] = s["control"][Control.IDENTITIES]
-    if kind == rpc.CALL:
-        return _call(s, c, side, buf, at, at + length, final, cut)
-    if kind == rpc.REPLY:
-        return _reply(s, c, side, buf, at, at + length, final, cut)
-    return BAD
+    for n in range(first, s["control"][Control.MESSAGES]):
+        if (
+            s["control"][Control.IDENTITIES] > len(s["identities"]) - RESERVE_ROWS
+            or s["control"][Control.TEXT] > len(s["text"]) - RESERVE_TEXT
+            or s["control"][Control.CALLS] > len(s["calls"]) - RESERVE_ROWS
+        ):
+            return n
+        message = s["messages"][n]
+        c = np.int64(message["stream"]) >> 1
+        if s["conns"][c]["used"] == 0:
+            continue
+        s["control"][Control.FRAME] = message["seen_frame"]
+        s["control"][Control.TIME] = message["seen_time"]
+        if message["where"] == IN_CHUNK:
+            _decode(s, c, message, buf)
+        else:
+            _decode(s, c, message, s["arena"])
+    return s["control"][Control.MESSAGES]
 
 
-@njit(cache=True)
-def _call(s, c, side, buf, at, end, final, cut):
+@part
+def _decode(s, c, message, buf):
+    """Decode one message; its bytes lie in `buf`."""
+    at = message["at"]
+    end = at + message["length"]
+    status = CUT
+    if end - at >= 12:
+        kind = be32(buf, at + 4)
+        if kind == rpc.CALL:
+            status = _call(s, c, message, buf, at, end)
+        elif kind == rpc.REPLY:
+            status = _reply(s, c, message, buf, at, end)
+        else:
+            status = MALFORMED
+    if status == MALFORMED:
+        note(s, Oddity.XDR_MALFORMED)
+    elif status == CUT and message["cut"] == 1:
+        note(s, Oddity.RECORD_CUT)
+    elif status == CUT and end - at < HEAD:
+        note(s, Oddity.XDR_MALFORMED)  # the record ends before what its header announces
+
+
+@inlined
+def _call(s, c, message, buf, at, end):
+    """A call; returns a status as `walk` does, 0 or more if all is well."""
     if end - at < 24:
-        if final and cut:
-            note(s, Oddity.RECORD_CUT)
-            return DONE
-        return BAD if final else NEED
+        return np.int64(CUT)
     if be32(buf, at + 8) != rpc.RPC_VERSION:
-        return BAD
+        return np.int64(MALFORMED)
     call = s["call"][0]
-    _clear(s, c, side, call)
+    _clear(s, c, message, call)
     call["xid"] = be32(buf, at)
     call["program"] = be32(buf, at + 12)
     call["version"] = be32(buf, at + 16)
     call["procedure"] = be32(buf, at + 20)
-    if not rpc.is_known(call["program"]) and call["version"] > 0xFFFF:
-        return BAD
     from_client = 0 if rpc.is_callback(call["program"]) else 1
     if from_client == 0:
         call["flags"] |= CALL_FROM_SERVER
     status = _credentials(s, c, call, buf, at + 24, end, from_client)
     if status > 0:
-        status = _body(s, c, call, buf, status, end, from_client)
-    if status == CUT and not final:
-        rollback(s)
-        return NEED
-    if status == CUT or status == MALFORMED:
+        status = read_arguments(s, c, call, buf, status, end, from_client)
+    if status < 0:
         call["flags"] |= CALL_CUT
-        if status == MALFORMED:
-            note(s, Oddity.XDR_MALFORMED)
-        elif cut:
-            note(s, Oddity.RECORD_CUT)
-    commit(s, c, buf)
-    _enter(s, c, side, call, buf, from_client)
-    return DONE
+    _enter(s, c, np.int64(message["stream"]) & 1, call, buf, from_client)
+    return status
 
 
-@njit(cache=True)
-def _clear(s, c, side, call):
-    """An empty CALL row for a message of this cursor."""
-    cursor = s["cursors"][2 * c + side]
+@inlined
+def _clear(s, c, message, call):
+    """An empty CALL row for a message."""
     call["uid"] = s["conns"][c]["uid"]
     call["minor"] = 0
     call["main"] = 0
@@ -117,17 +122,17 @@ def _clear(s, c, side, call):
     call["offset"] = 0
     call["count"] = 0
     call["bytes"] = 0
-    call["call_bytes"] = min(cursor["message_bytes"], 0xFFFF_FFFF)
+    call["call_bytes"] = min(message["bytes"], 0xFFFF_FFFF)
     call["reply_bytes"] = 0
-    call["call_frame"] = cursor["message_frame"]
+    call["call_frame"] = message["frame"]
     call["reply_frame"] = 0
-    call["call_time"] = cursor["message_time"]
+    call["call_time"] = message["time"]
     call["reply_time"] = 0
     call["name_at"] = 0
     call["name_length"] = 0
 
 
-@njit(cache=True)
+@part
 def flavor_bit(flavor):
     """The Flavor of an authentication flavor's number."""
     if flavor == rpc.AUTH_NONE:
@@ -145,15 +150,15 @@ def flavor_bit(flavor):
     return Flavor.OTHER.value
 
 
-@njit(cache=True)
+@inlined
 def _credentials(s, c, call, buf, at, end, from_client):
     """Read credential and verifier from `at`. Returns where the arguments begin, 0 if they are hidden, or a status."""
     if end - at < 8:
-        return CUT
+        return np.int64(CUT)
     flavor, length = be32(buf, at), be32(buf, at + 4)
     call["flavor"] = flavor_bit(flavor)
     if length > rpc.MOST_AUTH:
-        return MALFORMED
+        return np.int64(MALFORMED)
     body = at + 8
     stop = min(body + length, end)
     hidden = False
@@ -161,10 +166,11 @@ def _credentials(s, c, call, buf, at, end, from_client):
     if flavor == rpc.AUTH_SYS and stop - body >= 8:
         name = be32(buf, body + 4)
         if name > length:
-            return MALFORMED
+            return np.int64(MALFORMED)
         after = body + 8 + ((name + 3) & ~3)
         uid = be32(buf, after) if stop - after >= 4 else np.int64(0)
-        report(s, c, Identity.MACHINE_NAME.value, from_client, body + 8, name, stop, np.uint64(be32(buf, body)), np.uint64(uid))
+        stamp = np.uint64(be32(buf, body))
+        report(s, c, Identity.MACHINE_NAME.value, from_client, buf, body + 8, name, stop, stamp, np.uint64(uid))
     elif flavor == rpc.RPCSEC_GSS and stop - body >= 16:
         data = be32(buf, body + 4) == rpc.GSS_DATA
         service = be32(buf, body + 12)
@@ -174,26 +180,19 @@ def _credentials(s, c, call, buf, at, end, from_client):
             call["flags"] |= CALL_HIDDEN
     at = body + ((length + 3) & ~3)
     if end - at < 8:
-        return CUT
+        return np.int64(CUT)
     if be32(buf, at + 4) > rpc.MOST_AUTH:
-        return MALFORMED
+        return np.int64(MALFORMED)
     at += 8 + ((be32(buf, at + 4) + 3) & ~3)
     if hidden:
-        return 0
+        return np.int64(0)
     if integrity:
         at += 8  # length of databody_integ and its sequence number, RFC 2203 section 5.3.3.4.2
         call["flavor"] |= Flavor.GSS_HIDDEN  # remembered for the reply; cleared before the row is handed out
-    return at if at <= end else CUT
+    return at if at <= end else np.int64(CUT)
 
 
-@njit(cache=True)
-def _body(s, c, call, buf, at, end, from_client):
-    """Arguments from `at`; status as of `walk`, or 1."""
-    status = read_arguments(s, c, call, buf, at, end, from_client)
-    return status if status < 0 else 1
-
-
-@njit(cache=True)
+@part
 def program_bit(program):
     """The Program of an RPC program's number."""
     if program == rpc.PROGRAM_NFS:
@@ -213,7 +212,7 @@ def program_bit(program):
     return Program.OTHER.value
 
 
-@njit(cache=True)
+@inlined
 def _enter(s, c, side, call, buf, from_client):
     """Count a decoded call and let it wait for its reply."""
     conn = s["conns"][c]
@@ -247,7 +246,7 @@ def _enter(s, c, side, call, buf, from_client):
         _begin_transfer(conn, call)
 
 
-@njit(cache=True)
+@inlined
 def _settle_role(conn, side, program):
     """Who calls NFS is the client, whatever the ports and the SYN seemed to say."""
     if conn["role"] != Role.RPC:
@@ -256,7 +255,7 @@ def _settle_role(conn, side, program):
             conn["role"] = Role.RPC.value
 
 
-@njit(cache=True)
+@inlined
 def _version_bit(call):
     if call["version"] == 4:
         if call["minor"] == 0:
@@ -269,7 +268,7 @@ def _version_bit(call):
     return Version.V2.value if call["version"] == 2 else 0
 
 
-@njit(cache=True)
+@part
 def is_read(call):
     """Whether an NFS call reads file data."""
     if call["version"] == 4:
@@ -277,7 +276,7 @@ def is_read(call):
     return call["procedure"] == PROC3_READ
 
 
-@njit(cache=True)
+@part
 def is_write(call):
     """Whether an NFS call writes file data."""
     if call["version"] == 4:
@@ -285,7 +284,7 @@ def is_write(call):
     return call["procedure"] == (PROC3_WRITE if call["version"] == 3 else PROC2_WRITE)
 
 
-@njit(cache=True)
+@inlined
 def _begin_transfer(conn, call):
     if is_read(call):
         if conn["reads_out"] == 0:
@@ -297,7 +296,7 @@ def _begin_transfer(conn, call):
         conn["writes_out"] += 1
 
 
-@njit(cache=True)
+@inlined
 def _end_transfer(conn, call):
     if is_read(call):
         conn["reads"] += 1
@@ -315,82 +314,67 @@ def _end_transfer(conn, call):
             conn["write_busy"] += max(call["reply_time"] - conn["write_since"], 0)
 
 
-@njit(cache=True)
-def _reply(s, c, side, buf, at, end, final, cut):
-    if end - at < 12:
-        if final and cut:
-            note(s, Oddity.RECORD_CUT)
-            return DONE
-        return BAD if final else NEED
-    reply_stat = be32(buf, at + 8)
-    if reply_stat > rpc.DENIED:
-        return BAD
+@inlined
+def _reply(s, c, message, buf, at, end):
+    """A reply; returns a status as `_call` does."""
     way = find_pending(s, c, be32(buf, at))
     if way < 0:
         note(s, Oddity.REPLY_UNMATCHED)
-        return DONE
+        return np.int64(0)
     call = s["pending"][way]
     status = _reply_body(s, c, call, buf, at, end)
-    if status == CUT and not final:
-        rollback(s)
-        return NEED
-    if status == CUT or status == MALFORMED:
+    if status < 0:
         call["flags"] |= CALL_REPLY_CUT
-        if status == MALFORMED:
-            note(s, Oddity.XDR_MALFORMED)
-        elif cut:
-            note(s, Oddity.RECORD_CUT)
-    commit(s, c, buf)
-    _answer(s, c, side, way)
-    return DONE
+    _answer(s, c, message, way)
+    return status
 
 
-@njit(cache=True)
+@inlined
 def _reply_body(s, c, call, buf, at, end):
-    """Fill in what the reply says. Returns a status as of `walk`, or 1. May be called again with more bytes."""
+    """Fill in what the reply says. Returns a status."""
     call["status"] = STATUS_NOT_DECODED
     if be32(buf, at + 8) == rpc.DENIED:
         call["status"] = STATUS_DENIED
-        return 1
+        return np.int64(1)
     if end - at < 20:
-        return CUT
+        return np.int64(CUT)
     length = be32(buf, at + 16)
     if length > rpc.MOST_AUTH:
-        return MALFORMED
+        return np.int64(MALFORMED)
     if call["flavor"] == Flavor.TLS and length == 8 and end - at >= 24 and be32(buf, at + 20) == STARTTLS:
         s["conns"][c]["flavors"] |= Flavor.TLS
+        note(s, Oddity.TLS)
+        ignore(s, c)
         call["status"] = 0
-        return 1
+        return np.int64(1)
     body = at + 20 + ((length + 3) & ~3)
     if end - body < 4:
-        return CUT
+        return np.int64(CUT)
     accept = be32(buf, body)
     if accept != 0:
         call["status"] = STATUS_ACCEPT - min(accept, 99)
-        return 1
+        return np.int64(1)
     if call["procedure"] == 0:
         call["status"] = 0
-        return 1
+        return np.int64(1)
     if call["flags"] & CALL_HIDDEN:
-        return 1
+        return np.int64(1)
     body += 4
     if call["flavor"] & Flavor.GSS_HIDDEN:
         body += 8
     if body > end:
-        return CUT
-    status = read_results(s, c, call, buf, body, end)
-    return status if status < 0 else 1
+        return np.int64(CUT)
+    return read_results(s, c, call, buf, body, end)
 
 
-@njit(cache=True)
-def _answer(s, c, side, way):
-    """A reply is complete: count it and hand the call out."""
+@inlined
+def _answer(s, c, message, way):
+    """A reply was decoded: count it and hand the call out."""
     conn = s["conns"][c]
     call = s["pending"][way]
-    cursor = s["cursors"][2 * c + side]
-    call["reply_frame"] = cursor["message_frame"]
-    call["reply_time"] = cursor["message_time"]
-    call["reply_bytes"] = min(cursor["message_bytes"], 0xFFFF_FFFF)
+    call["reply_frame"] = message["frame"]
+    call["reply_time"] = message["time"]
+    call["reply_bytes"] = min(message["bytes"], 0xFFFF_FFFF)
     call["flavor"] &= 0xBF
     if call["flags"] & CALL_FROM_SERVER == 0:
         conn["replies"] += 1

@@ -7,7 +7,7 @@ changes, so this costs nothing per frame of a transfer.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+from nfsleuth.wire.kernel import part
 
 from nfsleuth.trace.hashing import mix
 from nfsleuth.trace.notes import note
@@ -25,7 +25,7 @@ LLC_STP = 0x4242  # DSAP and SSAP of spanning tree, IEEE 802.1D section 9
 HSRP_PORT = 1985  # RFC 2281
 
 
-@njit(cache=True)
+@part
 def meet(s, mac, hi, lo, kind, ttl):
     """Note that `mac` sent from the address (hi, lo), with `ttl` (0: does not apply)."""
     if mac == _NO_MAC:
@@ -48,7 +48,7 @@ def meet(s, mac, hi, lo, kind, ttl):
     note(s, Oddity.NEIGHBOURS_DROPPED)
 
 
-@njit(cache=True)
+@part
 def _add(s, place, mac, hi, lo, kind, ttl):
     n = s["control"][Control.NEIGHBOURS]
     if n >= len(s["neighbours"]):
@@ -67,7 +67,7 @@ def _add(s, place, mac, hi, lo, kind, ttl):
     row["first_frame"] = s["control"][Control.FRAME]
 
 
-@njit(cache=True)
+@part
 def meet_arp(s, buf, at, end):
     """Sender of an ARP packet (RFC 826) for IPv4 over Ethernet."""
     if end - at < 28 or be16(buf, at) != 1 or be16(buf, at + 2) != 0x0800 or be16(buf, at + 4) != 0x0604:
@@ -77,7 +77,7 @@ def meet_arp(s, buf, at, end):
         meet(s, be48(buf, at + 8), np.uint64(0), _MAPPED | np.uint64(address), Neighbour.ARP.value, 0)
 
 
-@njit(cache=True)
+@part
 def meet_llc(s, buf, at, end):
     """Bridge id of a spanning-tree frame: the MAC of a switch, or of the bridge of a hypervisor."""
     if end - at < 3 + 25 or be16(buf, at) != LLC_STP or be16(buf, at + 3) != 0 or buf[at + 6] not in (0, 2):
@@ -85,7 +85,7 @@ def meet_llc(s, buf, at, end):
     meet(s, be48(buf, at + 3 + 19), np.uint64(0), np.uint64(0), Neighbour.BRIDGE.value, 0)
 
 
-@njit(cache=True)
+@part
 def meet_other(s, p, buf, end):
     """The sender of an IP packet that is neither TCP nor UDP."""
     kind = Neighbour.IP.value

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from numba import njit
+from nfsleuth.wire.kernel import part
 
 from nfsleuth.trace.state import Control
 
 
-@njit(cache=True)
+@part
 def note(s, oddity):
     """Count `oddity` for the frame that is being read, and remember where it was first seen."""
     if s["oddities"][oddity] == 0:

@@ -6,7 +6,7 @@ A place is taken from the oldest of four when all are full; that call is handed 
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+from nfsleuth.wire.kernel import part
 
 from nfsleuth.trace.hashing import mix
 from nfsleuth.trace.notes import note
@@ -17,13 +17,13 @@ WAYS = 4
 
 
 
-@njit(cache=True)
+@part
 def key_of(s, c, xid):
     """Key of a call, never 0."""
     return mix(mix(np.uint64(s["control"][Control.SEED]), np.uint64(s["conns"][c]["uid"])), np.uint64(xid)) | np.uint64(1)
 
 
-@njit(cache=True)
+@part
 def find_pending(s, c, xid):
     """Row of the outstanding call with `xid` on connection `c`, or NONE."""
     key = key_of(s, c, xid)
@@ -34,7 +34,7 @@ def find_pending(s, c, xid):
     return NONE
 
 
-@njit(cache=True)
+@part
 def add_pending(s, c, xid):
     """Row for a new call with `xid`, or NONE if it is outstanding already (a retransmission)."""
     key = key_of(s, c, xid)
@@ -55,7 +55,7 @@ def add_pending(s, c, xid):
     return oldest
 
 
-@njit(cache=True)
+@part
 def unanswered(s, way):
     """Hand out a call that has no reply, and free its place."""
     note(s, Oddity.CALL_UNANSWERED)
@@ -68,7 +68,7 @@ def unanswered(s, way):
     hand_out(s, way)
 
 
-@njit(cache=True)
+@part
 def hand_out(s, way):
     """Copy a pending call to the CALL rows if calls are kept, its name to the arena, and free its place."""
     s["pending_keys"][way] = 0

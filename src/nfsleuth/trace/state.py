@@ -95,7 +95,8 @@ CURSOR = np.dtype(
     [
         ("phase", np.uint8),
         ("ever", np.uint8),  # 1: a record was found in it at least once
-        ("parsed", np.uint8),  # 1: the current record has been decoded, what is left of it is skipped
+        ("done", np.uint8),  # 1: the current message's beginning has been handed over, its rest is passed over
+        ("impatient", np.uint8),  # 1: do not wait any longer for what is missing
         ("last_fragment", np.uint8),
         ("next", np.int64),  # sequence number expected
         ("skip", np.int64),  # bytes to pass over
@@ -104,13 +105,11 @@ CURSOR = np.dtype(
         ("fragment_left", np.int64),
         ("head", np.int32),  # slot in `heads` that holds the beginning of a message, or NONE
         ("head_length", np.int64),
-        ("head_want", np.int64),  # bytes with which decoding is tried again
         ("message_frame", np.int64),  # where and when the current message began
         ("message_time", np.int64),
         ("message_bytes", np.int64),
         ("held", np.int32),  # first of the segments that wait for an earlier one, or NONE
         ("held_count", np.int32),
-        ("acknowledged", np.int64),  # highest acknowledgment of the other side, -1 none
         ("fruitless", np.int32),  # segments searched in vain
     ],
     align=True,
@@ -128,6 +127,23 @@ HELD = np.dtype(
     ],
     align=True,
 )
+
+MESSAGE = np.dtype(
+    [
+        ("stream", np.int32),  # cursor
+        ("where", np.uint8),  # IN_CHUNK or IN_ARENA
+        ("cut", np.uint8),  # 1: the capture lacks what follows
+        ("at", np.int64),  # in the chunk's buffer or the arena
+        ("length", np.int64),  # bytes of the message's beginning
+        ("bytes", np.int64),  # of the whole message, as far as its record marks have told
+        ("frame", np.int64),  # in which the message began
+        ("time", np.int64),
+        ("seen_frame", np.int64),  # in which its beginning was complete
+        ("seen_time", np.int64),
+    ],
+    align=True,
+)
+IN_CHUNK, IN_ARENA = 0, 1
 
 FRAGMENT = np.dtype(
     [
@@ -161,14 +177,16 @@ class Control(IntEnum):
     LAST_CONN = 14
     KEEP_CALLS = 15
     SEED = 16
-    IDENTITIES_START = 17  # first IDENTITY row of the message that is being decoded
-    FREED = 18  # head of the chain of freed slots
-    NAMES = 19  # Budget.names
+    FREED = 17  # head of the chain of freed slots
+    NAMES = 18  # Budget.names
+    MESSAGES = 19  # rows in `messages`
+    ARENA = 20  # bytes used in `arena`
+    RETRY = 21  # 1: the messages must be decoded before this frame can be taken in
 
 
 N_CONTROL = len(Control)
 
-HEAD = 2048  # bytes of a message that are looked at when it does not lie in one segment
+HEAD = 1024  # bytes of a message that are looked at
 HELD_BYTES = 2048  # bytes kept of a segment that waits
 MOST_HELD = 32  # segments of one direction that wait
 LONGEST_NAME = 256  # bytes of a file name that a CALL row keeps
@@ -189,7 +207,8 @@ class Budget:
     fragments: int = 1 << 10  # IP datagrams in fragments
     neighbours: int = 1 << 14
     seen: int = 1 << 17  # identities that are remembered so as not to be reported again
-    identities: int = 1 << 16  # rows before a drain is asked for; as much again is in reserve
+    messages: int = 1 << 14  # RPC messages found before they are decoded
+    identities: int = 1 << 16  # rows before they are handed out
     calls: int = 1 << 16
     text: int = 1 << 22
     names: int = 256  # file names reported per connection
@@ -201,12 +220,16 @@ class Budget:
                 raise ValueError(f"Budget.{field} is {size}: it must be a power of 2, at least 4")
 
 
-# A frame brings at most LARGEST_FRAME bytes, the segments that it releases MOST_HELD * HELD_BYTES more. An identity takes
-# at least 4 of them, a message that hands out a call with its name at least 24. So many rows and bytes are in reserve
-# beyond the point where a drain is asked for.
-_MOST_BYTES = LARGEST_FRAME + (MOST_HELD + 1) * HELD_BYTES + HEAD
-RESERVE_ROWS = _MOST_BYTES // 4
-RESERVE_TEXT = _MOST_BYTES + _MOST_BYTES // 24 * LONGEST_NAME
+# A frame brings at most LARGEST_FRAME bytes, the segments that it releases MOST_HELD * HELD_BYTES more, and a message has
+# at least 4 bytes of record mark and, to be handed over, 1 of its own or a segment that ends it: so many messages, and
+# so many bytes of messages put together, are in reserve beyond the point where decoding begins.
+_MOST_BYTES = LARGEST_FRAME + (MOST_HELD + 1) * HELD_BYTES
+RESERVE_MESSAGES = _MOST_BYTES // 4
+RESERVE_ARENA = _MOST_BYTES + 2 * HEAD
+# Of one message come at most HEAD / 4 identities with HEAD bytes of text, one call with its name, and one call more that
+# makes room for it.
+RESERVE_ROWS = HEAD // 4
+RESERVE_TEXT = HEAD + 2 * LONGEST_NAME
 RESERVE_CONNECTIONS = 64
 
 
@@ -229,6 +252,8 @@ def state_dtype(budget: Budget, keep_calls: bool) -> np.dtype[np.void]:
             ("pending_names", np.uint8, (budget.pending if keep_calls else 1, LONGEST_NAME)),
             ("heads", np.uint8, budget.heads * HEAD),
             ("head_owner", np.int32, budget.heads),  # cursor or NONE
+            ("messages", MESSAGE, budget.messages + RESERVE_MESSAGES),
+            ("arena", np.uint8, budget.messages * 256 + RESERVE_ARENA),
             ("held", HELD, budget.held),
             ("held_bytes", np.uint8, budget.held * HELD_BYTES),
             ("fragments", FRAGMENT, budget.fragments),

@@ -1,160 +1,127 @@
-"""One direction of a TCP connection: segments in any order come in, RPC messages go to `messages`.
+"""One direction of a TCP connection: segments in any order come in, the beginnings of RPC messages go out.
 
-The cursor knows the next sequence number and how many bytes of the current record are left. Payload that nobody needs is
-passed over without being looked at, whether it was captured or not, since lengths come from the headers. A segment that
-comes too early waits (bounded); when the hole before it cannot be filled, the stream is searched for the next record
-mark with a plausible RPC header behind it (RFC 5531 section 11).
+The cursor knows the next sequence number and how many bytes of the current record are left. Of a message, the first `HEAD`
+bytes are wanted, which hold all headers and arguments but file data; what follows is passed over without being looked
+at, whether it was captured or not, since lengths come from the headers. A segment that comes too early waits (bounded);
+when the hole before it cannot be filled, the stream is searched for the next record mark with a plausible RPC header
+behind it (RFC 5531 section 11).
+
+Messages are put into a table (MESSAGE) that `messages` reads afterwards: one that lies in one segment stays where it is,
+one that crosses segments is put together in the arena.
 """
 
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from nfsleuth.trace.connections import NFS_PORT
-from nfsleuth.trace.messages import BAD, DONE, decode, is_pending
 from nfsleuth.trace.notes import note
-from nfsleuth.trace.state import HEAD, HELD_BYTES, MOST_HELD, NONE, Control, Phase
+from nfsleuth.trace.state import HEAD, HELD_BYTES, IN_ARENA, IN_CHUNK, MOST_HELD, NONE, Control, Phase
 from nfsleuth.trace.tables import Flavor, Oddity
-from nfsleuth.wire.fields import be32
-from nfsleuth.wire.rpc import HEADER_SEEN, LARGEST_RECORD, REPLY, plausible_record
+from nfsleuth.wire.fields import be32, u8
+from nfsleuth.wire.kernel import inlined, part
+from nfsleuth.wire.rpc import HEADER_SEEN, LARGEST_RECORD, is_message, plausible_record
 
 SEQUENCE_MASK = 0xFFFF_FFFF
 PATIENCE = 4  # waiting segments after which an acknowledgment of the other side ends the wait
 FRUITLESS = 64  # segments searched in vain before a connection on another port than NFS's is given up
 HELD_TRIES = 16  # slots looked at for a free one
 HEAD_TRIES = 16
-FIRST_WANT = 64  # bytes of a message before which decoding is not tried again
+LEFT = -1  # the rest of the segment is of no use
 
 
-@njit(cache=True)
+@part
 def ahead(sequence, expected):
     """How far `sequence` lies beyond `expected`, modulo 2**32: negative if it lies before (RFC 9293 section 3.4)."""
     delta = (sequence - expected) & SEQUENCE_MASK
     return delta - 0x1_0000_0000 if delta >= 0x8000_0000 else delta
 
 
-@njit(cache=True)
-def begin(s, c, side, sequence):
-    """A SYN: the first byte of the stream has the number `sequence`, and a record mark begins there."""
-    cursor = s["cursors"][2 * c + side]
+@part
+def begin(s, k, sequence):
+    """A SYN: the first byte of stream `k` has the number `sequence`, and a record mark begins there."""
+    cursor = s["cursors"][k]
     cursor["phase"] = Phase.SYNCED.value
     cursor["next"] = sequence & SEQUENCE_MASK
     cursor["last_fragment"] = 1
 
 
-@njit(cache=True)
-def segment(s, c, side, buf, at, captured, sequence, length):
-    """Take in `length` bytes of payload with number `sequence`, of which `captured` lie at buf[at]."""
-    cursor = s["cursors"][2 * c + side]
+@part
+def segment(s, k, buf, at, captured, sequence, length):
+    """Take in `length` bytes of payload of stream `k` with number `sequence`; `captured` of them lie at buf[at].
+
+    A segment of length 0 is nobody's: it makes the waiting segments come in, with the gaps between them.
+    """
+    cursor = s["cursors"][k]
     if cursor["phase"] == Phase.IGNORED:
         return
     if cursor["phase"] == Phase.NEW:
         cursor["phase"] = Phase.LOST.value
         cursor["last_fragment"] = 1
         cursor["next"] = sequence
-    delta = ahead(sequence, cursor["next"])
-    if delta + length <= 0:
-        s["conns"][c]["retransmitted"][side] += 1
-        note(s, Oddity.SEGMENT_REPEATED)
-        return
-    if delta > 0 and cursor["phase"] == Phase.SYNCED and delta > cursor["skip"]:
-        if _hold(s, 2 * c + side, buf, at, captured, sequence, length):
+    if length == 0 or (cursor["impatient"] == 1 and cursor["held_count"] > 0):
+        cursor["impatient"] = 1
+    if length > 0:
+        if ahead(sequence, cursor["next"]) + length <= 0:
+            s["conns"][k >> 1]["retransmitted"][k & 1] += 1
+            note(s, Oddity.SEGMENT_REPEATED)
+            return
+        if cursor["held_count"] > 0 or _is_early(cursor, sequence):
+            if not _hold(s, k, buf, at, captured, sequence, length):
+                return
             if cursor["held_count"] >= MOST_HELD:
-                give_up(s, c, side)
+                cursor["impatient"] = 1
+        else:
+            consume(s, k, buf, at, captured, sequence, length, IN_CHUNK)
             return
-        give_up(s, c, side)
-    _deliver(s, c, side, buf, at, captured, sequence, length)
-    if cursor["held_count"] > 0:
-        _release(s, c, side)
-
-
-@njit(cache=True)
-def _deliver(s, c, side, buf, at, captured, sequence, length):
-    """Take in a segment now, whatever is missing before it."""
-    cursor = s["cursors"][2 * c + side]
-    if cursor["phase"] == Phase.IGNORED:
-        return
-    delta = ahead(sequence, cursor["next"])
-    if delta < 0:
-        if delta + length <= 0:
-            return
-        at -= delta
-        captured += delta
-        length += delta
-    elif delta > 0:
-        if cursor["phase"] == Phase.SYNCED:
-            if delta <= cursor["skip"]:
-                cursor["skip"] -= delta
-            else:
-                lose(s, c, side)
-        cursor["next"] = sequence
-    consume(s, c, side, buf, at, captured, length)
-
-
-@njit(cache=True)
-def _release(s, c, side):
-    """Take in the waiting segments that are not early any more."""
-    k = 2 * c + side
-    cursor = s["cursors"][k]
     while cursor["held"] >= 0:
         slot = np.int64(cursor["held"])
-        delta = ahead(s["held"][slot]["sequence"], cursor["next"])
-        if delta > 0 and cursor["phase"] == Phase.SYNCED and delta > cursor["skip"]:
+        held = s["held"][slot]
+        if cursor["impatient"] == 0 and _is_early(cursor, held["sequence"]):
             return
-        _deliver_held(s, c, side)
+        cursor["held"] = held["after"]
+        cursor["held_count"] -= 1
+        held["cursor"] = NONE
+        frame, time = s["control"][Control.FRAME], s["control"][Control.TIME]
+        s["control"][Control.FRAME] = held["frame"]
+        s["control"][Control.TIME] = held["time"]
+        consume(
+            s, k, s["held_bytes"], slot * HELD_BYTES, held["captured"], held["sequence"], held["length"], IN_ARENA
+        )
+        s["control"][Control.FRAME] = frame
+        s["control"][Control.TIME] = time
+    cursor["impatient"] = 0
 
 
-@njit(cache=True)
-def _deliver_held(s, c, side):
-    """Take in the first waiting segment, as of the frame that it came in."""
-    cursor = s["cursors"][2 * c + side]
-    slot = np.int64(cursor["held"])
-    held = s["held"][slot]
-    cursor["held"] = held["after"]
-    cursor["held_count"] -= 1
-    frame, time = s["control"][Control.FRAME], s["control"][Control.TIME]
-    s["control"][Control.FRAME] = held["frame"]
-    s["control"][Control.TIME] = held["time"]
-    _deliver(s, c, side, s["held_bytes"], slot * HELD_BYTES, held["captured"], held["sequence"], held["length"])
-    s["control"][Control.FRAME] = frame
-    s["control"][Control.TIME] = time
-    held["cursor"] = NONE
+@part
+def _is_early(cursor, sequence):
+    """Whether bytes are missing before `sequence` that are wanted: more than the rest of a record that is passed over."""
+    return cursor["phase"] == Phase.SYNCED and ahead(sequence, cursor["next"]) > cursor["skip"]
 
 
-@njit(cache=True)
-def give_up(s, c, side):
-    """What the waiting segments wait for will not come: take them in with the gaps between them."""
-    cursor = s["cursors"][2 * c + side]
-    while cursor["held"] >= 0:
-        _deliver_held(s, c, side)
+@part
+def acknowledged(s, k, number):
+    """The receiver of stream `k` has all before `number`: nothing of that will be sent again, so stop waiting for it."""
+    cursor = s["cursors"][k]
+    if cursor["held_count"] >= PATIENCE and ahead(number, s["held"][cursor["held"]]["sequence"]) > 0:
+        cursor["impatient"] = 1
 
 
-@njit(cache=True)
-def acknowledged(s, c, side, number):
-    """`side` has received all before `number`: nothing of that will be sent again, so stop waiting for it."""
-    cursor = s["cursors"][2 * c + 1 - side]
-    if cursor["held_count"] >= PATIENCE:
-        last = s["held"][cursor["held"]]
-        if ahead(number, last["sequence"]) > 0:
-            give_up(s, c, 1 - side)
-
-
-@njit(cache=True)
+@inlined
 def _hold(s, k, buf, at, captured, sequence, length):
-    """Let a segment wait, in order of sequence. False if there is no room."""
+    """Let a segment wait, in order of sequence. False if there is no room or it waits already."""
     slot = _free_held(s)
     if slot < 0:
         note(s, Oddity.HELD_DROPPED)
         return False
-    before = NONE
+    before = np.int64(NONE)
     after = np.int64(s["cursors"][k]["held"])
     while after >= 0 and ahead(sequence, s["held"][after]["sequence"]) > 0:
         before = after
         after = np.int64(s["held"][after]["after"])
     if after >= 0 and s["held"][after]["sequence"] == sequence and s["held"][after]["length"] >= length:
         note(s, Oddity.SEGMENT_REPEATED)
-        return True
+        return False
     kept = min(max(captured, 0), HELD_BYTES)
     for i in range(kept):
         s["held_bytes"][slot * HELD_BYTES + i] = buf[at + i]
@@ -175,7 +142,7 @@ def _hold(s, k, buf, at, captured, sequence, length):
     return True
 
 
-@njit(cache=True)
+@part
 def _free_held(s):
     hand = s["control"][Control.HELD_HAND]
     for i in range(HELD_TRIES):
@@ -187,50 +154,36 @@ def _free_held(s):
     return NONE
 
 
-@njit(cache=True)
-def lose(s, c, side):
-    """Bytes are missing where a record mark could have been: decode what there is of the message, then search."""
-    cursor = s["cursors"][2 * c + side]
-    s["conns"][c]["gaps"][side] += 1
-    note(s, Oddity.GAP)
-    if cursor["head"] >= 0:
-        decode(s, c, side, s["heads"], np.int64(cursor["head"]) * HEAD, cursor["head_length"], True, True)
-    _search_from_here(s, c, side)
-
-
-@njit(cache=True)
-def _search_from_here(s, c, side):
-    cursor = s["cursors"][2 * c + side]
-    _free_head(s, cursor)
-    cursor["phase"] = Phase.LOST.value
-    cursor["parsed"] = 0
-    cursor["skip"] = 0
-    cursor["mark_have"] = 0
-    cursor["fragment_left"] = 0
-    cursor["last_fragment"] = 1
-
-
-@njit(cache=True)
-def consume(s, c, side, buf, at, captured, length):
-    """Go through `length` bytes of the stream in order; `captured` of them (which may be none) lie at buf[at]."""
-    cursor = s["cursors"][2 * c + side]
-    cursor["next"] = (cursor["next"] + length) & SEQUENCE_MASK
+@part
+def consume(s, k, buf, at, captured, sequence, length, where):
+    """Take in a segment now, whatever is missing before it, and go through its bytes."""
+    cursor = s["cursors"][k]
+    delta = ahead(sequence, cursor["next"])
+    if delta < 0:
+        at -= delta
+        captured += delta
+        length += delta
+    elif delta > 0:
+        if cursor["phase"] == Phase.SYNCED:
+            if delta <= cursor["skip"]:
+                cursor["skip"] -= delta
+            else:
+                lose(s, k)
+    if length <= 0:
+        return
+    cursor["next"] = (sequence + max(-delta, 0) + length) & SEQUENCE_MASK
     while length > 0:
-        if cursor["phase"] == Phase.LOST:
-            step = _search(s, c, side, buf, at, captured)
-        elif cursor["phase"] == Phase.IGNORED:
-            return
-        elif cursor["skip"] > 0:
+        if cursor["skip"] > 0:
             step = min(cursor["skip"], length)
             cursor["skip"] -= step
+        elif cursor["phase"] == Phase.LOST:
+            step = _search(s, k, buf, at, captured)
+        elif cursor["phase"] == Phase.IGNORED:
+            return
         elif cursor["fragment_left"] == 0:
-            step = _read_mark(s, c, side, buf, at, captured)
-        elif cursor["parsed"] == 1:
-            cursor["skip"] = cursor["fragment_left"]
-            cursor["fragment_left"] = 0
-            step = 0
+            step = _read_mark(s, k, buf, at, captured)
         else:
-            step = _read_message(s, c, side, buf, at, captured, length)
+            step = _read_message(s, k, buf, at, captured, length, where)
         if step < 0:
             return
         at += step
@@ -238,119 +191,155 @@ def consume(s, c, side, buf, at, captured, length):
         length -= step
 
 
-@njit(cache=True)
-def _read_mark(s, c, side, buf, at, captured):
-    """Take in a record mark, or the part of it that is here. Returns bytes taken, or NONE to leave the segment."""
-    cursor = s["cursors"][2 * c + side]
+@inlined
+def _read_mark(s, k, buf, at, captured):
+    """Take in a record mark, or the part of it that is here. Returns bytes taken, or LEFT."""
+    cursor = s["cursors"][k]
+    if captured <= 0:
+        lose(s, k)
+        return LEFT
+    step = np.int64(1)
     if cursor["mark_have"] == 0 and captured >= 4:
         cursor["mark"] = be32(buf, at)
-        step = 4
-    elif captured <= 0:
-        lose(s, c, side)
-        return NONE
+        step = np.int64(4)
     else:
-        if cursor["mark_have"] == 0:
-            cursor["mark"] = 0
-        cursor["mark"] = (cursor["mark"] << 8) | np.int64(buf[at])
+        cursor["mark"] = ((cursor["mark"] << 8) | u8(buf, at)) & 0xFFFF_FFFF
         cursor["mark_have"] += 1
         if cursor["mark_have"] < 4:
-            return 1
+            return step
         cursor["mark_have"] = 0
-        step = 1
     size = cursor["mark"] & 0x7FFF_FFFF
     if size > LARGEST_RECORD:
         if cursor["ever"] == 1:
             note(s, Oddity.RECORD_MARK_INSANE)
-        _search_from_here(s, c, side)
+        search_from_here(s, k)
         return step
     if cursor["last_fragment"] == 1:
-        cursor["parsed"] = 0
+        cursor["done"] = 0
         cursor["message_bytes"] = 0
         cursor["message_frame"] = s["control"][Control.FRAME]
         cursor["message_time"] = s["control"][Control.TIME]
     cursor["last_fragment"] = cursor["mark"] >> 31
-    cursor["fragment_left"] = size
     cursor["message_bytes"] += size
+    if cursor["done"] == 1:
+        cursor["skip"] = size
+        return step
+    cursor["fragment_left"] = size
     if size == 0 and cursor["last_fragment"] == 1 and cursor["head"] >= 0:
-        decode(s, c, side, s["heads"], np.int64(cursor["head"]) * HEAD, cursor["head_length"], True, False)
-        _free_head(s, cursor)
+        _hand_over_head(s, k, False)
     return step
 
 
-@njit(cache=True)
-def _read_message(s, c, side, buf, at, captured, length):
-    """Decode a message that begins or goes on here. Returns bytes taken."""
-    cursor = s["cursors"][2 * c + side]
+@inlined
+def _read_message(s, k, buf, at, captured, length, where):
+    """A message begins or goes on here: hand its beginning over once enough of it is there. Returns bytes taken."""
+    cursor = s["cursors"][k]
     step = min(cursor["fragment_left"], length)
     readable = min(step, max(captured, 0))
     cut = readable < step
     complete = cursor["last_fragment"] == 1 and step == cursor["fragment_left"]
     if cursor["head"] < 0:
-        result = decode(s, c, side, buf, at, readable, complete or cut or readable >= HEAD, cut)
-        if result == BAD:
-            _give_up_record(s, c, side)
-            return 0
-        if result != DONE:
-            _begin_head(s, c, side, buf, at, readable)
-    else:
-        result = _go_on_with_head(s, c, side, buf, at, readable, complete, cut)
-        if result == BAD:
-            _give_up_record(s, c, side)
+        if readable >= 12 and not is_message(buf, at):
+            give_up_record(s, k)
+            return np.int64(0)
+        if complete or cut or readable >= HEAD:
+            hand_over(s, k, buf, at, min(readable, HEAD), cut, where)
+        else:
+            _begin_head(s, k)
+    if cursor["head"] >= 0:
+        slot = np.int64(cursor["head"])
+        have = cursor["head_length"]
+        taken = min(readable, HEAD - have)
+        for i in range(taken):
+            s["heads"][slot * HEAD + have + i] = buf[at + i]
+        have += taken
+        cursor["head_length"] = have
+        if have >= 12 and not is_message(s["heads"], slot * HEAD):
+            give_up_record(s, k)
             return step
+        if complete or cut or have == HEAD:
+            _hand_over_head(s, k, cut)
     cursor["fragment_left"] -= step
-    if result == DONE:
-        cursor["ever"] = 1
-        cursor["parsed"] = 1
+    if cursor["done"] == 1:
         cursor["skip"] = cursor["fragment_left"]
         cursor["fragment_left"] = 0
     return step
 
 
-@njit(cache=True)
-def _give_up_record(s, c, side):
-    """What the record mark announced is no RPC message."""
-    if s["cursors"][2 * c + side]["ever"] == 1:
-        note(s, Oddity.RPC_MALFORMED)
-    _search_from_here(s, c, side)
-
-
-@njit(cache=True)
-def _begin_head(s, c, side, buf, at, readable):
-    """Keep the beginning of a message whose rest comes with a later segment."""
-    k = 2 * c + side
+@part
+def hand_over(s, k, buf, at, length, cut, where):
+    """Put a message's beginning into the table for `messages`; it is copied unless it lies in the chunk."""
     cursor = s["cursors"][k]
-    slot = _take_head(s, k)
-    cursor["head"] = slot
-    cursor["head_length"] = readable
-    cursor["head_want"] = max(2 * readable, FIRST_WANT)
-    for i in range(readable):
-        s["heads"][slot * HEAD + i] = buf[at + i]
+    cursor["done"] = 1
+    if length >= 12:
+        cursor["ever"] = 1
+    n = s["control"][Control.MESSAGES]
+    s["control"][Control.MESSAGES] = n + 1
+    message = s["messages"][n]
+    message["stream"] = k
+    message["length"] = length
+    message["cut"] = 1 if cut else 0
+    message["where"] = where
+    message["bytes"] = cursor["message_bytes"]
+    message["frame"] = cursor["message_frame"]
+    message["time"] = cursor["message_time"]
+    message["seen_frame"] = s["control"][Control.FRAME]
+    message["seen_time"] = s["control"][Control.TIME]
+    if where == IN_CHUNK:
+        message["at"] = at
+        return
+    to = s["control"][Control.ARENA]
+    message["at"] = to
+    s["control"][Control.ARENA] = to + length
+    for i in range(length):
+        s["arena"][to + i] = buf[at + i]
 
 
-@njit(cache=True)
-def _go_on_with_head(s, c, side, buf, at, readable, complete, cut):
-    """Add bytes to a message's beginning; decode once enough are there, so that many small segments cost little."""
-    cursor = s["cursors"][2 * c + side]
+@part
+def _hand_over_head(s, k, cut):
+    """Hand over what has been put together of a message, and free its place."""
+    cursor = s["cursors"][k]
     slot = np.int64(cursor["head"])
-    have = cursor["head_length"]
-    taken = min(readable, HEAD - have)
-    for i in range(taken):
-        s["heads"][slot * HEAD + have + i] = buf[at + i]
-    have += taken
-    cursor["head_length"] = have
-    final = complete or cut or have == HEAD
-    if not final and have < cursor["head_want"]:
-        return 0
-    result = decode(s, c, side, s["heads"], slot * HEAD, have, final, cut)
-    cursor["head_want"] = 2 * have
-    if result != 0:
-        _free_head(s, cursor)
-    return result
+    hand_over(s, k, s["heads"], slot * HEAD, cursor["head_length"], cut, IN_ARENA)
+    free_head(s, cursor)
 
 
-@njit(cache=True)
-def _take_head(s, k):
-    """A slot of `heads`; if all are taken, another connection loses its message."""
+@part
+def lose(s, k):
+    """Bytes are missing where a record mark could have been: hand over what there is of the message, then search."""
+    cursor = s["cursors"][k]
+    s["conns"][k >> 1]["gaps"][k & 1] += 1
+    note(s, Oddity.GAP)
+    if cursor["head"] >= 0:
+        _hand_over_head(s, k, True)
+    search_from_here(s, k)
+
+
+@part
+def search_from_here(s, k):
+    """The place of the next record mark is not known."""
+    cursor = s["cursors"][k]
+    free_head(s, cursor)
+    cursor["phase"] = Phase.LOST.value
+    cursor["done"] = 0
+    cursor["skip"] = 0
+    cursor["mark"] = 0
+    cursor["mark_have"] = 0
+    cursor["fragment_left"] = 0
+    cursor["last_fragment"] = 1
+
+
+@part
+def give_up_record(s, k):
+    """What the record mark announced is no RPC message."""
+    if s["cursors"][k]["ever"] == 1:
+        note(s, Oddity.RPC_MALFORMED)
+    search_from_here(s, k)
+
+
+@inlined
+def _begin_head(s, k):
+    """A place for the beginning of a message; if all are taken, another connection loses its message."""
     hand = s["control"][Control.HEAD_HAND]
     mask = len(s["head_owner"]) - 1
     slot = hand & mask
@@ -361,71 +350,62 @@ def _take_head(s, k):
     s["control"][Control.HEAD_HAND] = slot + 1
     owner = np.int64(s["head_owner"][slot])
     if owner >= 0:
+        _hand_over_head(s, owner, True)
         victim = s["cursors"][owner]
-        victim["head"] = NONE
-        victim["parsed"] = 1
-        note(s, Oddity.RECORD_CUT)
+        victim["skip"] = victim["fragment_left"]
+        victim["fragment_left"] = 0
     s["head_owner"][slot] = k
-    return slot
+    s["cursors"][k]["head"] = slot
+    s["cursors"][k]["head_length"] = 0
 
 
-@njit(cache=True)
-def _free_head(s, cursor):
+@part
+def free_head(s, cursor):
+    """Give back the place where a message was put together."""
     if cursor["head"] >= 0:
         s["head_owner"][cursor["head"]] = NONE
         cursor["head"] = NONE
+        cursor["head_length"] = 0
 
 
-@njit(cache=True)
-def _search(s, c, side, buf, at, captured):
-    """Look for a record in what was captured of this segment. Returns bytes passed over, or NONE if there is none."""
-    cursor = s["cursors"][2 * c + side]
-    stop = at + captured
-    if cursor["ever"] == 0 and _is_tls(s, c, cursor, buf, at, stop):
-        s["conns"][c]["flavors"] |= Flavor.TLS
+@inlined
+def _search(s, k, buf, at, captured):
+    """Look for a record in what was captured of this segment. Returns bytes passed over, or LEFT if there is none."""
+    cursor = s["cursors"][k]
+    conn = s["conns"][k >> 1]
+    on_nfs_port = conn["port"][0] == NFS_PORT or conn["port"][1] == NFS_PORT
+    if cursor["ever"] == 0 and conn["calls"] == 0 and on_nfs_port and captured >= 5 and _is_tls(cursor, buf, at):
+        conn["flavors"] |= Flavor.TLS
         note(s, Oddity.TLS)
-        ignore(s, c)
-        return NONE
-    for p in range(at, stop - HEADER_SEEN + 1):
+        ignore(s, k >> 1)
+        return LEFT
+    for p in range(at, at + captured - HEADER_SEEN + 1):
         if buf[p] & 0x80 and buf[p + 8] == 0 and buf[p + 9] == 0 and buf[p + 10] == 0 and buf[p + 11] <= 1:
-            kind = plausible_record(buf, p, stop)
-            if kind < 0 or (kind == REPLY and not _may_reply(s, c, side, be32(buf, p + 4))):
-                continue
-            cursor["phase"] = Phase.SYNCED.value
-            cursor["fruitless"] = 0
-            note(s, Oddity.RESYNCHRONISED)
-            return p - at
+            if plausible_record(buf, p, at + captured) >= 0:
+                cursor["phase"] = Phase.SYNCED.value
+                cursor["fruitless"] = 0
+                note(s, Oddity.RESYNCHRONISED)
+                return p - at
     cursor["fruitless"] += 1
-    conn = s["conns"][c]
-    if cursor["ever"] == 0 and cursor["fruitless"] >= FRUITLESS and conn["calls"] == 0:
-        if conn["port"][0] != NFS_PORT and conn["port"][1] != NFS_PORT:
-            note(s, Oddity.NOT_RPC)
-            ignore(s, c)
-    return NONE
+    if cursor["ever"] == 0 and cursor["fruitless"] >= FRUITLESS and conn["calls"] == 0 and not on_nfs_port:
+        note(s, Oddity.NOT_RPC)
+        ignore(s, k >> 1)
+    return LEFT
 
 
-@njit(cache=True)
-def _may_reply(s, c, side, xid):
-    """Whether a reply with `xid` can be: if the other direction is followed, a call with it must be outstanding."""
-    other = s["cursors"][2 * c + 1 - side]
-    return other["ever"] == 0 or is_pending(s, c, xid)
-
-
-@njit(cache=True)
-def _is_tls(s, c, cursor, buf, at, stop):
+@part
+def _is_tls(cursor, buf, at):
     """A TLS record (RFC 8446 section 5.1) where NFS would be: a handshake, or data in the third segment in vain."""
-    conn = s["conns"][c]
-    if stop - at < 5 or conn["calls"] > 0 or (conn["port"][0] != NFS_PORT and conn["port"][1] != NFS_PORT):
+    if u8(buf, at + 1) != 3 or u8(buf, at + 2) > 4 or u8(buf, at + 3) > 0x41:
         return False
-    if buf[at + 1] != 3 or buf[at + 2] > 4 or buf[at + 3] > 0x41:
-        return False
-    return buf[at] == 0x16 or (buf[at] == 0x17 and cursor["fruitless"] >= 2)
+    return u8(buf, at) == 0x16 or (u8(buf, at) == 0x17 and cursor["fruitless"] >= 2)
 
 
-@njit(cache=True)
+@part
 def ignore(s, c):
     """Stop reading both directions of connection `c`."""
     for side in range(2):
         cursor = s["cursors"][2 * c + side]
-        _free_head(s, cursor)
+        free_head(s, cursor)
         cursor["phase"] = Phase.IGNORED.value
+        cursor["skip"] = 0

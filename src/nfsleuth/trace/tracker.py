@@ -14,7 +14,8 @@ import numpy as np
 
 from nfsleuth.capture.frames import FRAME, Chunk
 from nfsleuth.trace import tables
-from nfsleuth.trace.advance import abandon_calls, advance, emit_all, finish
+from nfsleuth.trace.advance import abandon_calls, advance, emit_all
+from nfsleuth.trace.messages import decode_messages
 from nfsleuth.trace.rows import Rows
 from nfsleuth.trace.state import LARGEST_FRAME, Budget, Control, allocate
 
@@ -36,27 +37,35 @@ class Tracker:
         Raises ValueError if a frame lies outside the buffer.
         """
         buffer, frames = _checked(chunk)
-        finished = []
-        done = 0
-        while True:
-            done = advance(self._state, buffer, frames, done)
-            if self._has_rows():
-                finished.append(self._take(neighbours=False))
-            if done >= len(frames):
-                return finished
+        return self._advance(buffer, frames, len(frames), ending=False)
 
     def finish(self) -> list[Rows]:
         """The trace has ended: everything that is still open. The tracker is of no use afterwards."""
-        finished = []
-        done = 0
-        while done < self._state["control"][Control.FREE]:
-            done = finish(self._state, done)
-            finished.append(self._take(neighbours=False))
+        nothing = np.zeros(1, np.uint8)
+        finished = self._advance(nothing, np.zeros(0, FRAME), int(self._state["control"][Control.FREE]), ending=True)
         done = 0
         while done < len(self._state["pending_keys"]):
             done = abandon_calls(self._state, done)
             finished.append(self._take(neighbours=False))
         return [*finished, self.snapshot()]
+
+    def _advance(self, buffer: np.ndarray, frames: np.ndarray, stop: int, *, ending: bool) -> list[Rows]:
+        """Frames or waiting segments to messages, messages to rows, until number `stop` is reached."""
+        state, control = self._state, self._state["control"]
+        finished = []
+        done = 0
+        while True:
+            done = advance(state, buffer, frames, done, ending)
+            decoded = 0
+            while decoded < control[Control.MESSAGES]:
+                decoded = decode_messages(state, buffer, decoded)
+                if decoded < control[Control.MESSAGES]:
+                    finished.append(self._take(neighbours=False))
+            control[Control.MESSAGES] = control[Control.ARENA] = 0
+            if self._has_rows():
+                finished.append(self._take(neighbours=False))
+            if done >= stop:
+                return finished
 
     def snapshot(self) -> Rows:
         """All connections that are open, as they are now, and all neighbours. Nothing is closed."""
@@ -89,7 +98,7 @@ class Tracker:
             oddities=s["oddities"].copy(),
             oddity_frames=s["oddity_frames"].copy(),
         )
-        for cell in (Control.CONNECTIONS, Control.IDENTITIES, Control.CALLS, Control.TEXT, Control.IDENTITIES_START):
+        for cell in (Control.CONNECTIONS, Control.IDENTITIES, Control.CALLS, Control.TEXT):
             s["control"][cell] = 0
         return rows
 

@@ -8,6 +8,7 @@ addresses show an engine's network, since a home router looks the same. And some
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from nfsleuth.evidence.gate import hops, usual_ttl
 from nfsleuth.evidence.model import State
@@ -22,7 +23,7 @@ ONE_MAC_HINT = 0.98
 
 
 def hosts_of(verdicts: Iterable[Verdict]) -> tuple[Host, ...]:
-    """Hosts with at least two clients, in the order of their ids; a client belongs to one at most."""
+    """Hosts with at least two clients, "host-1" the first by address; a client belongs to one at most."""
     verdicts = list(verdicts)
     taken: set[str] = set()
     found = []
@@ -30,7 +31,7 @@ def hosts_of(verdicts: Iterable[Verdict]) -> tuple[Host, ...]:
         if not taken & set(host.clients):
             taken |= set(host.clients)
             found.append(host)
-    return tuple(sorted(found, key=lambda h: h.id))
+    return tuple(replace(host, id=f"host-{number}") for number, host in enumerate(found, 1))
 
 
 def _by_address(verdicts: list[Verdict]) -> Iterable[Host]:

@@ -13,7 +13,7 @@ Link type numbers: https://www.tcpdump.org/linktypes.html
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+from nfsleuth.wire.kernel import part
 
 from nfsleuth.wire.fields import be16, be32, be48, le32
 from nfsleuth.wire.packet import Header
@@ -45,7 +45,7 @@ FAMILY_IPV4 = 2
 _NO_MAC = np.uint64(0xFFFF_FFFF_FFFF_FFFF)
 
 
-@njit(cache=True)
+@part
 def read_link(p, buf, at, end, link):
     """Fill mac, ethertype, vlan, network_at of PACKET row `p`; frame bytes are buf[at:end]. Returns a Header."""
     p["mac"] = _NO_MAC
@@ -75,13 +75,13 @@ def read_link(p, buf, at, end, link):
     return Header.OTHER
 
 
-@njit(cache=True)
+@part
 def _read_type(p, buf, at, end):
     """The ethertype at `at`, the network layer (or a tag) two bytes on."""
     return _read_tagged(p, buf, be16(buf, at), at + 2, end)
 
 
-@njit(cache=True)
+@part
 def _read_tagged(p, buf, ethertype, at, end):
     """Follow 802.1Q tags from `at` on; the tag's type has been read already."""
     tags = 0
@@ -97,7 +97,7 @@ def _read_tagged(p, buf, ethertype, at, end):
     return Header.OK
 
 
-@njit(cache=True)
+@part
 def _read_family(p, buf, at, end, link):
     if end - at < 4:
         return Header.CUT
@@ -114,7 +114,7 @@ def _read_family(p, buf, at, end, link):
     return Header.OK
 
 
-@njit(cache=True)
+@part
 def _read_version(p, buf, at, end):
     if end - at < 1:
         return Header.CUT

@@ -10,7 +10,7 @@ jumbogram, RFC 2675) means: as far as the frame reached on the wire.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+from nfsleuth.wire.kernel import part
 
 from nfsleuth.wire.fields import be16, be32, be64
 from nfsleuth.wire.packet import Header
@@ -38,7 +38,7 @@ MOST_EXTENSIONS = 8  # IPv6 extension headers that are followed in one packet
 _MAPPED = np.uint64(0x0000_FFFF_0000_0000)  # ::ffff:0:0/96, RFC 4291 section 2.5.5.2
 
 
-@njit(cache=True)
+@part
 def read_ipv4(p, buf, at, end, wire_end):
     """Fill the network fields of PACKET row `p`. Captured bytes end at `end`, the frame on the wire at `wire_end`."""
     if end - at < 20:
@@ -66,7 +66,7 @@ def read_ipv4(p, buf, at, end, wire_end):
     return Header.OK
 
 
-@njit(cache=True)
+@part
 def read_ipv6(p, buf, at, end, wire_end):
     """As `read_ipv4`, for IPv6 with its extension headers."""
     if end - at < 40:
@@ -88,7 +88,7 @@ def read_ipv6(p, buf, at, end, wire_end):
     return _read_extensions(p, buf, np.int64(buf[at + 6]), at + 40, end, stop)
 
 
-@njit(cache=True)
+@part
 def _read_extensions(p, buf, protocol, at, end, stop):
     """Walk extension headers (RFC 8200 section 4) from `at`; the packet's payload ends at `stop`."""
     for _ in range(MOST_EXTENSIONS):

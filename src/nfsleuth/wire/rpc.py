@@ -12,7 +12,7 @@ found in the middle: every field that has few legal values must have one of them
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+from nfsleuth.wire.kernel import part
 
 from nfsleuth.wire.fields import be32
 
@@ -38,13 +38,13 @@ SMALLEST_MESSAGE = 24  # an accepted reply without results; a call is longer
 HEADER_SEEN = 28  # record mark and the fields that `plausible` looks at
 
 
-@njit(cache=True)
+@part
 def is_callback(program):
     """Whether `program` is in the range that NFSv4 clients take for their callback service."""
     return CALLBACK_FIRST <= program <= CALLBACK_LAST
 
 
-@njit(cache=True)
+@part
 def is_known(program):
     """Whether nfsleuth decodes `program`."""
     return (
@@ -58,7 +58,7 @@ def is_known(program):
     )
 
 
-@njit(cache=True)
+@part
 def _is_flavor(flavor, length):
     """Whether an authentication flavor and the length of its body go together."""
     if flavor == AUTH_NONE or flavor == AUTH_TLS:
@@ -68,7 +68,14 @@ def _is_flavor(flavor, length):
     return False
 
 
-@njit(cache=True)
+@part
+def is_message(buf, at):
+    """Whether the 12 bytes at `at` can begin an RPC message: the check where a record mark is known to stand before."""
+    kind = be32(buf, at + 4)
+    return (kind == CALL and be32(buf, at + 8) == RPC_VERSION) or (kind == REPLY and be32(buf, at + 8) <= DENIED)
+
+
+@part
 def plausible_message(buf, at, end):
     """Whether an RPC message header may begin at `at`: CALL, REPLY, or -1. Needs 24 bytes before `end`."""
     if end - at < SMALLEST_MESSAGE:
@@ -95,7 +102,7 @@ def plausible_message(buf, at, end):
     return -1
 
 
-@njit(cache=True)
+@part
 def plausible_record(buf, at, end):
     """As `plausible_message`, with a record mark before it."""
     if end - at < HEADER_SEEN or buf[at] & 0x80 == 0:

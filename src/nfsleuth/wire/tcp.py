@@ -9,7 +9,7 @@ one nibble per option from the lowest on: END stops it, `OTHER_OPTION` stands fo
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+from nfsleuth.wire.kernel import part
 
 from nfsleuth.wire.fields import be16, be32
 from nfsleuth.wire.packet import Header
@@ -34,7 +34,7 @@ def layout(options: int) -> str:
     return ",".join(names)
 
 
-@njit(cache=True)
+@part
 def read_tcp(p, buf, end):
     """Fill the transport fields of PACKET row `p` from p["transport_at"] on. Returns a Header."""
     at = p["transport_at"]
@@ -54,7 +54,7 @@ def read_tcp(p, buf, end):
     return Header.OK
 
 
-@njit(cache=True)
+@part
 def read_udp(p, buf, end):
     """Fill ports and payload of PACKET row `p`. Returns a Header."""
     at = p["transport_at"]
@@ -69,7 +69,7 @@ def read_udp(p, buf, end):
     return Header.OK
 
 
-@njit(cache=True)
+@part
 def read_syn_options(p, buf, end):
     """Fill mss, scale, options, options_bad, timestamp_zero of PACKET row `p` (RFC 9293 section 3.1, RFC 7323).
 

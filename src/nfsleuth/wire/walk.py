@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TypeAlias
 
 import numpy as np
-from numba import njit
+from nfsleuth.wire.kernel import entry, part
 
 from nfsleuth.wire.fields import be32
 from nfsleuth.wire.programs import NFS_CB, NFS_CB_LAST, Table
@@ -36,7 +36,7 @@ Integer: TypeAlias = int | np.int64  # int64 once compiled
 _CALLBACK = int(Table.CALLBACK)
 
 
-@njit(cache=True)
+@entry
 def row_of(versions: np.ndarray, program: Integer, version: Integer) -> Integer:
     """Row of `programs.ARGS` and RESULTS for a version of an RPC program, or -1. versions: `programs.VERSIONS`."""
     if NFS_CB <= program <= NFS_CB_LAST:
@@ -47,14 +47,14 @@ def row_of(versions: np.ndarray, program: Integer, version: Integer) -> Integer:
     return -1
 
 
-@njit(cache=True)
+@entry
 def clear(marks: np.ndarray) -> None:
     """Forget all marks: before an item whose marks are to be told from those of the item before."""
     for mark in range(len(marks)):
         marks[mark, 0] = -1
 
 
-@njit(cache=True)
+@part
 def _store(marks: np.ndarray, mark: Integer, at: Integer, length: Integer, value: Integer) -> None:
     """Write a mark down, unless the item had one of this kind before."""
     if marks[mark, 0] < 0:
@@ -63,7 +63,7 @@ def _store(marks: np.ndarray, mark: Integer, at: Integer, length: Integer, value
         marks[mark, 2] = value
 
 
-@njit(cache=True)
+@entry
 def walk(code: np.ndarray, entry: Integer, buf: np.ndarray, at: Integer, end: Integer, marks: np.ndarray) -> Integer:
     """Go over one item, that is the arguments or the results of one procedure or operation.
 

@@ -1,0 +1,118 @@
+"""The folder of the compiled kernels: its name changes with whatever changes them, and nobody else can write to it."""
+
+from __future__ import annotations
+
+import ast
+import os
+import stat
+import time
+from pathlib import Path
+
+import pytest
+
+from nfsleuth import kernel_cache
+
+PACKAGE = Path(kernel_cache.__file__).parent
+
+
+@pytest.fixture
+def package(tmp_path: Path) -> Path:
+    for folder in ("wire", "cli"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "a.py").write_text("x = 1")
+    return tmp_path
+
+
+def test_the_name_follows_the_sources_that_kernels_are_made_of(package: Path) -> None:
+    before = kernel_cache.fingerprint(package)
+    assert before == kernel_cache.fingerprint(package)
+    (package / "cli" / "a.py").write_text("x = 2")
+    assert kernel_cache.fingerprint(package) == before
+    (package / "wire" / "a.py").write_text("x = 2")
+    assert kernel_cache.fingerprint(package) != before
+
+
+def test_the_name_follows_the_settings_of_numba(package: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NUMBA_BOUNDSCHECK", raising=False)
+    before = kernel_cache.fingerprint(package)
+    monkeypatch.setenv("NUMBA_BOUNDSCHECK", "1")
+    assert kernel_cache.fingerprint(package) != before
+
+
+def imported(tree: ast.AST) -> set[str]:
+    """Folders of nfsleuth that a module imports from."""
+    names = [n.module or "" for n in ast.walk(tree) if isinstance(n, ast.ImportFrom)]
+    names += [alias.name for n in ast.walk(tree) if isinstance(n, ast.Import) for alias in n.names]
+    return {name.split(".")[1] for name in names if name.startswith("nfsleuth.")}
+
+
+def test_no_kernel_takes_anything_from_the_folders_that_are_left_out() -> None:
+    left_out = {name.removesuffix(".py") for name in kernel_cache.WITHOUT_KERNELS}
+    with_kernels = [p for p in PACKAGE.rglob("*.py") if "import njit" in p.read_text()]
+    assert with_kernels
+    for path in with_kernels:
+        assert path.relative_to(PACKAGE).parts[0] not in kernel_cache.WITHOUT_KERNELS
+        assert not imported(ast.parse(path.read_text())) & left_out, path
+
+
+def test_the_folder_lies_in_the_users_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv(kernel_cache.VARIABLE)
+    monkeypatch.setattr(kernel_cache, "_user_cache", lambda: tmp_path)
+    kernel_cache.prepare()
+    folder = Path(os.environ[kernel_cache.VARIABLE])
+    assert folder == tmp_path / "nfsleuth" / kernel_cache.fingerprint(PACKAGE)
+    assert folder.is_dir()
+
+
+def test_a_folder_that_the_user_chose_is_left_alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv(kernel_cache.VARIABLE, str(tmp_path / "mine"))
+    kernel_cache.prepare()
+    assert os.environ[kernel_cache.VARIABLE] == str(tmp_path / "mine")
+    assert not (tmp_path / "mine").exists()
+
+
+@pytest.mark.skipif(not hasattr(os, "getuid"), reason="needs users and modes as POSIX has them")
+def test_without_a_home_the_folder_is_private(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    import tempfile
+
+    monkeypatch.delenv(kernel_cache.VARIABLE)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    blocked = tmp_path / "file"
+    blocked.touch()
+    monkeypatch.setattr(kernel_cache, "_user_cache", lambda: blocked)
+    kernel_cache.prepare()
+    home = Path(os.environ[kernel_cache.VARIABLE]).parent
+    assert home == tmp_path / f"nfsleuth-{os.getuid()}"
+    assert stat.S_IMODE(home.stat().st_mode) == 0o700
+    home.chmod(0o777)  # somebody else may have put code there
+    monkeypatch.delenv(kernel_cache.VARIABLE)
+    kernel_cache.prepare()
+    assert Path(os.environ[kernel_cache.VARIABLE]).parent != home
+
+
+def test_old_folders_go_when_nobody_has_used_them_for_a_day(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    home = tmp_path / "nfsleuth"
+    ages = {"0" * 32: 9, "1" * 32: 3, "2" * 32: 5, "3" * 32: 0.5, "not-ours": 99}
+    for name, days in ages.items():
+        (home / name).mkdir(parents=True)
+        (home / name / "k.nbi").touch()
+        then = time.time() - days * kernel_cache.DAY
+        os.utime(home / name, (then, then))
+    monkeypatch.delenv(kernel_cache.VARIABLE)
+    monkeypatch.setattr(kernel_cache, "_user_cache", lambda: tmp_path)
+    kernel_cache.prepare()
+    here = Path(os.environ[kernel_cache.VARIABLE]).name
+    assert {p.name for p in home.iterdir()} == {here, "3" * 32, "not-ours"}
+
+
+def test_compiled_is_remembered(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv(kernel_cache.VARIABLE, str(tmp_path))
+    monkeypatch.delenv("NUMBA_DISABLE_JIT", raising=False)
+    assert not kernel_cache.is_compiled()
+    kernel_cache.mark_compiled()
+    assert kernel_cache.is_compiled()
+    monkeypatch.setenv(kernel_cache.VARIABLE, str(tmp_path / "gone"))
+    kernel_cache.mark_compiled()
+    assert not kernel_cache.is_compiled()
+    monkeypatch.setenv("NUMBA_DISABLE_JIT", "1")
+    assert kernel_cache.is_compiled()
