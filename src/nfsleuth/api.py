@@ -105,7 +105,7 @@ def calls(*paths: PathLike, progress: Progress | None = None) -> Iterator[pl.Dat
     """The calls of a trace, some thousand at a time, in bounded memory.
 
     Yields frames with the columns of `TraceTables.calls`. Calls come when they are finished: in the order of their
-    replies, those without a reply last.
+    replies, those without a reply last and in no order.
     """
     import polars as pl
 

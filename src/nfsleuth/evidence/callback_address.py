@@ -26,7 +26,7 @@ RULE = "callback_address"
 GROUP = Group.ADDRESS
 WEIGHTS = {
     Against.USER_NAT: Weight(
-        "its own address is of a user-mode network", {State.USER_NAT: 6.9}, "lab; survey 2.5", virtual=4.0
+        "its own address is a user-mode NAT's", {State.USER_NAT: 6.9}, "lab; survey 2.5", virtual=4.0
     ),
     Against.KERNEL_NAT: Weight("its own address is of a NAT network", {State.KERNEL_NAT: 6.0}, "lab; survey 2.5"),
     # Not minus infinity: passt and `clientaddr=`.

@@ -27,9 +27,7 @@ GROUP = Group.ADDRESS
 WEIGHTS: dict[str, Weight] = {
     **{str(case): weight for case, weight in CALLBACK_WEIGHTS.items()},
     # A user-mode network presents the host, or what lies behind it, under its gateway's address.
-    "server inside": Weight(
-        "knows the server by a NAT's inner address", {State.USER_NAT: 6.9}, "libslirp", virtual=4.0
-    ),
+    "server inside": Weight("knows the server by a NAT's address", {State.USER_NAT: 6.9}, "libslirp", virtual=4.0),
 }
 
 

@@ -25,9 +25,7 @@ RULE = "shared_mac"
 GROUP = Group.COMPANY
 WEIGHTS = {
     "behind": Weight("its host speaks NFS as well", {State.KERNEL_NAT: 2.0}, "prior: survey 4", virtual=1.0),
-    "bridged": Weight(
-        "machines share one MAC, each with its address", {State.BRIDGED: 2.5, State.CONTAINER: 2.0}, "prior"
-    ),
+    "bridged": Weight("machines share one MAC", {State.BRIDGED: 2.5, State.CONTAINER: 2.0}, "prior"),
 }
 COMPARED = 64  # clients of one MAC that are compared
 

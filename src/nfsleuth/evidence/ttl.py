@@ -34,9 +34,7 @@ WEIGHTS = {
     # ARP or ND shows the address on this very link: whoever owns it forwards. ln(.95 / .01) = 4.5.
     "forwarded": Weight("forwarded by a host on this link", {State.KERNEL_NAT: 4.5}, "lab; survey 3.2"),
     # The same without ARP: that the address is on this link is only likely.
-    "likely forwarded": Weight(
-        "forwarded, from an address of this network", {State.KERNEL_NAT: 4.0}, "lab; survey 3.2"
-    ),
+    "likely forwarded": Weight("forwarded, from this network's address", {State.KERNEL_NAT: 4.0}, "lab; survey 3.2"),
     "routed": Weight("crossed a router", {State.KERNEL_NAT: 0.5}, "prior: NAT or not, the hop looks the same"),
 }
 WINDOWS_TTL = 128

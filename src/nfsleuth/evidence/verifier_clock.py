@@ -28,7 +28,7 @@ WEIGHTS = {
     "alternate, user": Weight("two live machines under one name", {State.USER_NAT: 4.1}, "lab; survey 4", virtual=2.0),
     "alternate, kernel": Weight("two live machines under one name", {State.KERNEL_NAT: 3.0}, "lab; survey 4"),
     "alternate": Weight("two live machines under one name", {}, "lab"),
-    "clone": Weight("boot instance of another machine: a clone", as_guest(6.0), "prior: survey 2.2", virtual=6.0),
+    "clone": Weight("boot instance of another machine", as_guest(6.0), "prior: survey 2.2", virtual=6.0),
     "age": Weight("tells when it was booted", {}, "lab"),
 }
 COMPARED = 256  # clients whose verifiers are compared

@@ -32,6 +32,7 @@ _SETTINGS = {
     "axes.labelcolor": _INK,
     "axes.edgecolor": _LINE,
     "axes.facecolor": "none",
+    "figure.facecolor": "none",
     "grid.color": _LINE,
     "xtick.color": _INK,
     "ytick.color": _INK,

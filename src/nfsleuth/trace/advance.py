@@ -7,7 +7,7 @@ not decoded yet; the shell decodes them (`messages.decode_messages`), takes the 
 from __future__ import annotations
 
 import numpy as np
-from nfsleuth.wire.kernel import entry, inlined, part
+from nfsleuth.wire.kernel import NO, YES, ZERO, entry, part
 
 from nfsleuth.trace import stream
 from nfsleuth.trace.connections import close, create, emit, find, is_full, observe_frame
@@ -77,13 +77,13 @@ def _end(s, buf, first):
             for side in range(2):
                 cursor = s["cursors"][2 * c + side]
                 if cursor["held_count"] > 0:
-                    stream.segment(s, 2 * c + side, buf, np.int64(0), np.int64(0), cursor["next"], np.int64(0))
+                    stream.segment(s, 2 * c + side, buf, ZERO, ZERO, cursor["next"], ZERO)
                 if cursor["head"] >= 0:
                     stream.lose(s, 2 * c + side)
     return last
 
 
-@inlined
+@part
 def _frame(s, buf, at, end, wire_end, link):
     p = s["packet"][0]
     header = ethernet.read_link(p, buf, at, end, link)
@@ -120,7 +120,7 @@ def _frame(s, buf, at, end, wire_end, link):
         meet_other(s, p, buf, end)
 
 
-@inlined
+@part
 def _tcp(s, p, buf, end):
     header = tcp.read_tcp(p, buf, end)
     if header != Header.OK:
@@ -177,7 +177,7 @@ def _begins_again(s, p, found):
     return conn["payload"][0] + conn["payload"][1] > 0
 
 
-@inlined
+@part
 def _syn(s, c, side, p, buf, end):
     """The first words of a client's TCP."""
     conn = s["conns"][c]
@@ -208,7 +208,7 @@ def _syn(s, c, side, p, buf, end):
     stream.begin(s, 2 * c + side, p["sequence"] + 1)
 
 
-@inlined
+@part
 def _syn_ack(s, c, side, p):
     conn = s["conns"][c]
     if conn["synack_time"] == 0:
@@ -222,7 +222,7 @@ def _syn_ack(s, c, side, p):
         stream.begin(s, 2 * c + side, p["sequence"] + 1)
 
 
-@inlined
+@part
 def _udp(s, p, buf, end):
     """A datagram is one RPC message or nothing of ours (RFC 5531 section 10)."""
     header = tcp.read_udp(p, buf, end)
@@ -247,10 +247,10 @@ def _udp(s, p, buf, end):
     c, side = found >> 1, found & 1
     if observe_frame(s, c, side, p):
         meet(s, p["mac"], p["source_hi"], p["source_lo"], Neighbour.IP.value, p["ttl"])
-    cut = readable < length
+    cut = YES if readable < length else NO
     if p["fragment_more"] == 1:
         _remember_fragment(s, p, NONE, side)
-        cut = False  # the rest comes in other fragments and is not wanted
+        cut = NO  # the rest comes in other fragments and is not wanted
     cursor = s["cursors"][2 * c + side]
     cursor["message_frame"] = s["control"][Control.FRAME]
     cursor["message_time"] = s["control"][Control.TIME]
@@ -279,7 +279,7 @@ def _remember_fragment(s, p, c, side):
     row["payload_from"] = p["payload_at"] - p["transport_at"]
 
 
-@inlined
+@part
 def _later_fragment(s, p, buf, end):
     """A fragment that is not the first: payload of a TCP segment goes on at a known place, that of UDP is not wanted."""
     key = _fragment_place(s, p)

@@ -7,7 +7,7 @@ says of itself. The walk goes on past what nobody needs; where an operation is u
 from __future__ import annotations
 
 import numpy as np
-from nfsleuth.wire.kernel import inlined, part
+from nfsleuth.wire.kernel import NO, ZERO, part
 
 from nfsleuth.trace.hashing import mix_bytes
 from nfsleuth.trace.identities import report, report_pair
@@ -59,10 +59,10 @@ def _entry(entries, table, number):
     return np.int64(entries[table, number]) if table >= 0 and number < entries.shape[1] else np.int64(-1)
 
 
-@inlined
+@part
 def read_arguments(s, c, call, buf, at, end, from_client):
     """Arguments of `call` from `at`. Returns a status: 0 or more is fine, CUT, MALFORMED."""
-    program, version, procedure = call["program"], call["version"], np.int64(call["procedure"])
+    program, version, procedure = np.int64(call["program"]), np.int64(call["version"]), np.int64(call["procedure"])
     if procedure == 0:
         return np.int64(0)
     table = _table(program, version)
@@ -207,15 +207,15 @@ def _take_identities(s, c, buf, end, from_client, operation):
         _report_text(s, c, buf, Identity.SESSION_MACHINE.value, Mark.SEC_MACHINE, end, from_client, stamp, zero)
     if marks[Mark.SESSION, 0] >= 0 and marks[Mark.SESSION, 0] + 16 <= end:
         at = marks[Mark.SESSION, 0]
-        report(s, c, Identity.SESSION.value, from_client, buf, at, 0, end, be64(buf, at), be64(buf, at + 8))
+        report(s, c, Identity.SESSION.value, from_client, buf, at, ZERO, end, be64(buf, at), be64(buf, at + 8))
     if marks[Mark.OWNER, 0] >= 0 and from_client == 1:
         kind = Identity.OPEN_OWNER.value if operation == OP_OPEN else Identity.LOCK_OWNER.value
         _report_text(s, c, buf, kind, Mark.OWNER, end, from_client, clientid, zero)
     if marks[Mark.CLIENTID, 0] >= 0 and clientid != 0:
-        report(s, c, Identity.CLIENTID.value, from_client, buf, marks[Mark.CLIENTID, 0], 0, end, clientid, zero)
+        report(s, c, Identity.CLIENTID.value, from_client, buf, marks[Mark.CLIENTID, 0], ZERO, end, clientid, zero)
     if marks[Mark.EXCL_VERIFIER, 0] >= 0:
         verifier = _number(marks, Mark.EXCL_VERIFIER)
-        report(s, c, Identity.EXCLUSIVE_VERIFIER.value, from_client, buf, marks[Mark.EXCL_VERIFIER, 0], 0, end, verifier, zero)
+        report(s, c, Identity.EXCLUSIVE_VERIFIER.value, from_client, buf, marks[Mark.EXCL_VERIFIER, 0], ZERO, end, verifier, zero)
     _report_text(s, c, buf, Identity.NLM_CALLER.value, Mark.CALLER, end, from_client, _number(marks, Mark.SVID), zero)
     _report_text(s, c, buf, Identity.NLM_OWNER.value, Mark.OH, end, from_client, zero, zero)
     _report_text(s, c, buf, Identity.NSM_NAME.value, Mark.MON_NAME, end, from_client, zero, zero)
@@ -225,10 +225,10 @@ def _take_identities(s, c, buf, end, from_client, operation):
         _report_text(s, c, buf, Identity.FILE_NAME.value, Mark.NAME2, end, from_client, np.uint64(operation), zero)
 
 
-@inlined
+@part
 def read_results(s, c, call, buf, at, end):
     """Results of `call` from `at`: status and bytes. Returns a status as `read_arguments` does."""
-    program, version, procedure = call["program"], call["version"], np.int64(call["procedure"])
+    program, version, procedure = np.int64(call["program"]), np.int64(call["version"]), np.int64(call["procedure"])
     table = _table(program, version)
     if table == Table.NFS4 or table == Table.CALLBACK:
         return _compound_results(s, c, call, buf, at, end, table)
@@ -282,7 +282,7 @@ def _compound_results(s, c, call, buf, at, end, table):
             call["bytes"] = _count(s["marks"])
             return np.int64(0)
         if operation in (OP_SETCLIENTID, OP_EXCHANGE_ID, OP_CREATE_SESSION):
-            _take_identities(s, c, buf, end, 0, operation)
+            _take_identities(s, c, buf, end, NO, operation)
         if operation == call["main"] and operation == OP_READDIR:
             return np.int64(0)
         if status < 0:

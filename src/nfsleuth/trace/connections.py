@@ -7,7 +7,7 @@ number after data) begin a new one, since behind a NAT that may be another clien
 from __future__ import annotations
 
 import numpy as np
-from nfsleuth.wire.kernel import inlined, part
+from nfsleuth.wire.kernel import part
 
 from nfsleuth.trace.hashing import mix
 from nfsleuth.trace.notes import note
@@ -111,7 +111,7 @@ def create(s, p):
     return c
 
 
-@inlined
+@part
 def reset(s, c):
     """Clear the counts of connection `c` and both its cursors."""
     conn = s["conns"][c]
@@ -167,7 +167,7 @@ def reset(s, c):
     conn["names_left"] = s["control"][Control.NAMES]
 
 
-@inlined
+@part
 def _take_slot(s):
     """A free slot of `conns`; makes one free if there is none."""
     freed = s["control"][Control.FREED]
@@ -290,7 +290,7 @@ def emit(s, c):
     row["write_busy"] = conn["write_busy"]
 
 
-@inlined
+@part
 def _emit_syn(row, conn, client):
     """The SYN of CONNECTION row `row`, if it was the client that sent it."""
     row["syns"] = conn["syns"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from nfsleuth.wire.kernel import entry, inlined, part
+from nfsleuth.wire.kernel import NO, YES, entry, part
 
 from nfsleuth.trace.arguments import read_arguments, read_results
 from nfsleuth.trace.identities import report
@@ -57,7 +57,7 @@ def decode_messages(s, buf, first):
         if message["where"] == IN_CHUNK:
             _decode(s, c, message, buf)
         else:
-            _decode(s, c, message, s["arena"])
+            _decode(s, c, message, s["arena"][:])
     return s["control"][Control.MESSAGES]
 
 
@@ -83,7 +83,7 @@ def _decode(s, c, message, buf):
         note(s, Oddity.XDR_MALFORMED)  # the record ends before what its header announces
 
 
-@inlined
+@part
 def _call(s, c, message, buf, at, end):
     """A call; returns a status as `walk` does, 0 or more if all is well."""
     if end - at < 24:
@@ -96,8 +96,9 @@ def _call(s, c, message, buf, at, end):
     call["program"] = be32(buf, at + 12)
     call["version"] = be32(buf, at + 16)
     call["procedure"] = be32(buf, at + 20)
-    from_client = 0 if rpc.is_callback(call["program"]) else 1
-    if from_client == 0:
+    program = np.int64(call["program"])
+    from_client = NO if rpc.is_callback(program) else YES
+    if from_client == NO:
         call["flags"] |= CALL_FROM_SERVER
     status = _credentials(s, c, call, buf, at + 24, end, from_client)
     if status > 0:
@@ -108,7 +109,7 @@ def _call(s, c, message, buf, at, end):
     return status
 
 
-@inlined
+@part
 def _clear(s, c, message, call):
     """An empty CALL row for a message."""
     call["uid"] = s["conns"][c]["uid"]
@@ -150,7 +151,7 @@ def flavor_bit(flavor):
     return Flavor.OTHER.value
 
 
-@inlined
+@part
 def _credentials(s, c, call, buf, at, end, from_client):
     """Read credential and verifier from `at`. Returns where the arguments begin, 0 if they are hidden, or a status."""
     if end - at < 8:
@@ -212,11 +213,11 @@ def program_bit(program):
     return Program.OTHER.value
 
 
-@inlined
+@part
 def _enter(s, c, side, call, buf, from_client):
     """Count a decoded call and let it wait for its reply."""
     conn = s["conns"][c]
-    program = program_bit(call["program"])
+    program = program_bit(np.int64(call["program"]))
     if program == Program.OTHER:
         note(s, Oddity.RPC_PROGRAM_OTHER)
     if call["flags"] & CALL_HIDDEN:
@@ -230,10 +231,11 @@ def _enter(s, c, side, call, buf, from_client):
         if program == Program.NFS:
             conn["nfs_calls"] += 1
             conn["versions"] |= _version_bit(call)
-    way = add_pending(s, c, call["xid"])
+    xid = np.int64(call["xid"])
+    way = add_pending(s, c, xid)
     if way < 0:
         note(s, Oddity.CALL_RETRANSMITTED)
-        way = find_pending(s, c, call["xid"])
+        way = find_pending(s, c, xid)
         s["pending"][way]["flags"] |= CALL_RETRANSMITTED
         return
     s["pending"][way] = call
@@ -246,7 +248,7 @@ def _enter(s, c, side, call, buf, from_client):
         _begin_transfer(conn, call)
 
 
-@inlined
+@part
 def _settle_role(conn, side, program):
     """Who calls NFS is the client, whatever the ports and the SYN seemed to say."""
     if conn["role"] != Role.RPC:
@@ -255,7 +257,7 @@ def _settle_role(conn, side, program):
             conn["role"] = Role.RPC.value
 
 
-@inlined
+@part
 def _version_bit(call):
     if call["version"] == 4:
         if call["minor"] == 0:
@@ -284,7 +286,7 @@ def is_write(call):
     return call["procedure"] == (PROC3_WRITE if call["version"] == 3 else PROC2_WRITE)
 
 
-@inlined
+@part
 def _begin_transfer(conn, call):
     if is_read(call):
         if conn["reads_out"] == 0:
@@ -296,7 +298,7 @@ def _begin_transfer(conn, call):
         conn["writes_out"] += 1
 
 
-@inlined
+@part
 def _end_transfer(conn, call):
     if is_read(call):
         conn["reads"] += 1
@@ -314,7 +316,7 @@ def _end_transfer(conn, call):
             conn["write_busy"] += max(call["reply_time"] - conn["write_since"], 0)
 
 
-@inlined
+@part
 def _reply(s, c, message, buf, at, end):
     """A reply; returns a status as `_call` does."""
     way = find_pending(s, c, be32(buf, at))
@@ -329,7 +331,7 @@ def _reply(s, c, message, buf, at, end):
     return status
 
 
-@inlined
+@part
 def _reply_body(s, c, call, buf, at, end):
     """Fill in what the reply says. Returns a status."""
     call["status"] = STATUS_NOT_DECODED
@@ -367,7 +369,7 @@ def _reply_body(s, c, call, buf, at, end):
     return read_results(s, c, call, buf, body, end)
 
 
-@inlined
+@part
 def _answer(s, c, message, way):
     """A reply was decoded: count it and hand the call out."""
     conn = s["conns"][c]

@@ -7,7 +7,7 @@ changes, so this costs nothing per frame of a transfer.
 from __future__ import annotations
 
 import numpy as np
-from nfsleuth.wire.kernel import part
+from nfsleuth.wire.kernel import ZERO, part
 
 from nfsleuth.trace.hashing import mix
 from nfsleuth.trace.notes import note
@@ -74,7 +74,7 @@ def meet_arp(s, buf, at, end):
         return
     address = be32(buf, at + 14)
     if address != 0:  # 0: a probe, RFC 5227
-        meet(s, be48(buf, at + 8), np.uint64(0), _MAPPED | np.uint64(address), Neighbour.ARP.value, 0)
+        meet(s, be48(buf, at + 8), np.uint64(0), _MAPPED | np.uint64(address), Neighbour.ARP.value, ZERO)
 
 
 @part
@@ -82,7 +82,7 @@ def meet_llc(s, buf, at, end):
     """Bridge id of a spanning-tree frame: the MAC of a switch, or of the bridge of a hypervisor."""
     if end - at < 3 + 25 or be16(buf, at) != LLC_STP or be16(buf, at + 3) != 0 or buf[at + 6] not in (0, 2):
         return
-    meet(s, be48(buf, at + 3 + 19), np.uint64(0), np.uint64(0), Neighbour.BRIDGE.value, 0)
+    meet(s, be48(buf, at + 3 + 19), np.uint64(0), np.uint64(0), Neighbour.BRIDGE.value, ZERO)
 
 
 @part

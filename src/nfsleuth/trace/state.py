@@ -16,7 +16,7 @@ from nfsleuth.trace import tables
 from nfsleuth.wire.packet import PACKET
 from nfsleuth.wire.xdr import N_MARKS
 
-NONE = -1
+NONE = np.int64(-1)
 
 CONN = np.dtype(
     [
@@ -143,7 +143,7 @@ MESSAGE = np.dtype(
     ],
     align=True,
 )
-IN_CHUNK, IN_ARENA = 0, 1
+IN_CHUNK, IN_ARENA = np.int64(0), np.int64(1)
 
 FRAGMENT = np.dtype(
     [

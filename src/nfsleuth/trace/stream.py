@@ -19,7 +19,7 @@ from nfsleuth.trace.notes import note
 from nfsleuth.trace.state import HEAD, HELD_BYTES, IN_ARENA, IN_CHUNK, MOST_HELD, NONE, Control, Phase
 from nfsleuth.trace.tables import Flavor, Oddity
 from nfsleuth.wire.fields import be32, u8
-from nfsleuth.wire.kernel import inlined, part
+from nfsleuth.wire.kernel import NO, YES, ZERO, part
 from nfsleuth.wire.rpc import HEADER_SEEN, LARGEST_RECORD, is_message, plausible_record
 
 SEQUENCE_MASK = 0xFFFF_FFFF
@@ -86,7 +86,7 @@ def segment(s, k, buf, at, captured, sequence, length):
         s["control"][Control.FRAME] = held["frame"]
         s["control"][Control.TIME] = held["time"]
         consume(
-            s, k, s["held_bytes"], slot * HELD_BYTES, held["captured"], held["sequence"], held["length"], IN_ARENA
+            s, k, s["held_bytes"][:], slot * HELD_BYTES, held["captured"], held["sequence"], held["length"], IN_ARENA
         )
         s["control"][Control.FRAME] = frame
         s["control"][Control.TIME] = time
@@ -107,7 +107,7 @@ def acknowledged(s, k, number):
         cursor["impatient"] = 1
 
 
-@inlined
+@part
 def _hold(s, k, buf, at, captured, sequence, length):
     """Let a segment wait, in order of sequence. False if there is no room or it waits already."""
     slot = _free_held(s)
@@ -191,7 +191,7 @@ def consume(s, k, buf, at, captured, sequence, length, where):
         length -= step
 
 
-@inlined
+@part
 def _read_mark(s, k, buf, at, captured):
     """Take in a record mark, or the part of it that is here. Returns bytes taken, or LEFT."""
     cursor = s["cursors"][k]
@@ -226,23 +226,23 @@ def _read_mark(s, k, buf, at, captured):
         return step
     cursor["fragment_left"] = size
     if size == 0 and cursor["last_fragment"] == 1 and cursor["head"] >= 0:
-        _hand_over_head(s, k, False)
+        _hand_over_head(s, k, NO)
     return step
 
 
-@inlined
+@part
 def _read_message(s, k, buf, at, captured, length, where):
     """A message begins or goes on here: hand its beginning over once enough of it is there. Returns bytes taken."""
     cursor = s["cursors"][k]
     step = min(cursor["fragment_left"], length)
     readable = min(step, max(captured, 0))
-    cut = readable < step
+    cut = YES if readable < step else NO
     complete = cursor["last_fragment"] == 1 and step == cursor["fragment_left"]
     if cursor["head"] < 0:
         if readable >= 12 and not is_message(buf, at):
             give_up_record(s, k)
-            return np.int64(0)
-        if complete or cut or readable >= HEAD:
+            return ZERO
+        if complete or cut == YES or readable >= HEAD:
             hand_over(s, k, buf, at, min(readable, HEAD), cut, where)
         else:
             _begin_head(s, k)
@@ -254,10 +254,10 @@ def _read_message(s, k, buf, at, captured, length, where):
             s["heads"][slot * HEAD + have + i] = buf[at + i]
         have += taken
         cursor["head_length"] = have
-        if have >= 12 and not is_message(s["heads"], slot * HEAD):
+        if have >= 12 and not is_message(s["heads"][:], slot * HEAD):
             give_up_record(s, k)
             return step
-        if complete or cut or have == HEAD:
+        if complete or cut == YES or have == HEAD:
             _hand_over_head(s, k, cut)
     cursor["fragment_left"] -= step
     if cursor["done"] == 1:
@@ -278,7 +278,7 @@ def hand_over(s, k, buf, at, length, cut, where):
     message = s["messages"][n]
     message["stream"] = k
     message["length"] = length
-    message["cut"] = 1 if cut else 0
+    message["cut"] = cut
     message["where"] = where
     message["bytes"] = cursor["message_bytes"]
     message["frame"] = cursor["message_frame"]
@@ -300,7 +300,7 @@ def _hand_over_head(s, k, cut):
     """Hand over what has been put together of a message, and free its place."""
     cursor = s["cursors"][k]
     slot = np.int64(cursor["head"])
-    hand_over(s, k, s["heads"], slot * HEAD, cursor["head_length"], cut, IN_ARENA)
+    hand_over(s, k, s["heads"][:], slot * HEAD, cursor["head_length"], cut, IN_ARENA)
     free_head(s, cursor)
 
 
@@ -311,7 +311,7 @@ def lose(s, k):
     s["conns"][k >> 1]["gaps"][k & 1] += 1
     note(s, Oddity.GAP)
     if cursor["head"] >= 0:
-        _hand_over_head(s, k, True)
+        _hand_over_head(s, k, YES)
     search_from_here(s, k)
 
 
@@ -337,7 +337,7 @@ def give_up_record(s, k):
     search_from_here(s, k)
 
 
-@inlined
+@part
 def _begin_head(s, k):
     """A place for the beginning of a message; if all are taken, another connection loses its message."""
     hand = s["control"][Control.HEAD_HAND]
@@ -350,7 +350,7 @@ def _begin_head(s, k):
     s["control"][Control.HEAD_HAND] = slot + 1
     owner = np.int64(s["head_owner"][slot])
     if owner >= 0:
-        _hand_over_head(s, owner, True)
+        _hand_over_head(s, owner, YES)
         victim = s["cursors"][owner]
         victim["skip"] = victim["fragment_left"]
         victim["fragment_left"] = 0
@@ -368,7 +368,7 @@ def free_head(s, cursor):
         cursor["head_length"] = 0
 
 
-@inlined
+@part
 def _search(s, k, buf, at, captured):
     """Look for a record in what was captured of this segment. Returns bytes passed over, or LEFT if there is none."""
     cursor = s["cursors"][k]

@@ -1,0 +1,1 @@
+"""Tests of the heuristics: each has an example and a confusion."""
