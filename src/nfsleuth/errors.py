@@ -1,8 +1,8 @@
 """The one error that a user sees.
 
 Three kinds of trouble take three routes. A mistake or an unreadable file raises `NfsleuthError`, which the command line
-catches once and prints as one line. Odd traffic is never an error: it is counted (`trace.tables.Oddity`) and shown. A bug
-of ours is a traceback.
+catches once and prints as one line. Odd traffic is never an error: it is counted (`trace.tables.Oddity`) and shown. A
+bug of ours is a traceback.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ class Exit(IntEnum):
 class NfsleuthError(Exception):
     """Something that the person at the keyboard can put right.
 
-    `message` names the thing, the place and the cure, in one line: ``office.pcap: packet 1843 at byte 127904 is cut short;
-    copy the file again or capture with -U``. `exit_code` is what the process returns.
+    `message` names the thing, the place and the cure, in one line: ``office.pcap: packet 1843 at byte 127904 is cut
+    short; copy the file again or capture with -U``. `exit_code` is what the process returns.
     """
 
     def __init__(self, message: str, exit_code: Exit = Exit.WRONG_USE) -> None:

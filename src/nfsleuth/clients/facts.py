@@ -38,7 +38,7 @@ class Sighting:
         )
 
 
-class Seen(Generic[V]):
+class Seen(Generic[V]):  # noqa: PLW1641 - mutable, so not hashable
     """A bounded multiset of values, each with its `Sighting`. Iterates over values, most often seen first.
 
     At most `MOST` values are kept, the smallest ones by their text (an order that does not depend on who merges what
@@ -233,7 +233,8 @@ class Neighbour:
 
 @dataclass(slots=True)
 class Link:
-    """What was seen below NFS, of everybody: which MAC speaks for which addresses. Needed to know whose MAC one sees."""
+    """What was seen below NFS, of everybody: which MAC speaks for which addresses. Needed to know whose MAC one
+    sees."""
 
     neighbours: Seen[Neighbour] = field(default_factory=Seen)
     ttls: dict[tuple[str, str], tuple[int, int]] = field(default_factory=dict)  # (mac, address) -> smallest, largest

@@ -1,7 +1,7 @@
 """Facts of a household of clients come in, `Evidence` rows go out: one file per heuristic.
 
-A heuristic is a module of this package with a docstring in five sections and a function ``observe(client, around)``; being
-in the folder is the registration. `gate` says whose MAC is seen and is asked by the rules that need it.
+A heuristic is a module of this package with a docstring in five sections and a function ``observe(client, around)``;
+being in the folder is the registration. `gate` says whose MAC is seen and is asked by the rules that need it.
 """
 
 from __future__ import annotations

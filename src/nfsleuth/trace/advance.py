@@ -1,13 +1,12 @@
 """The kernel that goes through a chunk: link, network and transport header of each frame, then its connection's stream.
 
-It stops early when the tables that it writes are nearly full, or when a connection must be handed out whose messages are
-not decoded yet; the shell decodes them (`messages.decode_messages`), takes the rows out, and goes on.
+It stops early when the tables that it writes are nearly full, or when a connection must be handed out whose messages
+are not decoded yet; the shell decodes them (`messages.decode_messages`), takes the rows out, and goes on.
 """
 
 from __future__ import annotations
 
 import numpy as np
-from nfsleuth.wire.kernel import NO, YES, ZERO, entry, part
 
 from nfsleuth.trace import stream
 from nfsleuth.trace.connections import close, create, emit, find, is_full, observe_frame
@@ -29,6 +28,7 @@ from nfsleuth.trace.state import (
 )
 from nfsleuth.trace.tables import Neighbour, Oddity, Role
 from nfsleuth.wire import ethernet, ip, rpc, tcp
+from nfsleuth.wire.kernel import NO, YES, ZERO, entry, part
 from nfsleuth.wire.packet import Header
 
 SYN_DF, SYN_ID, SYN_ECN, SYN_BAD_OPTIONS, SYN_TIMESTAMP_ZERO = 1, 2, 4, 8, 16  # CONNECTION.syn_flags
@@ -39,8 +39,8 @@ TUNNEL_PORTS = (4789, 6081)  # VXLAN (RFC 7348), Geneve (RFC 8926)
 def advance(s, buf, frames, first, ending):
     """Take in frames[first:], or, if `ending`, the segments that still wait, of the connections from number `first` on.
 
-    Returns the index of the first frame (connection) that was not taken in, since messages must be decoded and rows taken
-    out before.
+    Returns the index of the first frame (connection) that was not taken in, since messages must be decoded and rows
+    taken out before.
     """
     if ending:
         return _end(s, buf, first)
@@ -236,7 +236,14 @@ def _udp(s, p, buf, end):
         note(s, Oddity.TUNNEL)
     if rpc.plausible_message(buf, at, at + readable) < 0:
         router = p["destination_port"] == HSRP_PORT and p["ttl"] == 1
-        meet(s, p["mac"], p["source_hi"], p["source_lo"], Neighbour.ROUTER.value if router else Neighbour.IP.value, p["ttl"])
+        meet(
+            s,
+            p["mac"],
+            p["source_hi"],
+            p["source_lo"],
+            Neighbour.ROUTER.value if router else Neighbour.IP.value,
+            p["ttl"],
+        )
         return
     found = find(s, p)
     if found < 0:
@@ -281,7 +288,8 @@ def _remember_fragment(s, p, c, side):
 
 @part
 def _later_fragment(s, p, buf, end):
-    """A fragment that is not the first: payload of a TCP segment goes on at a known place, that of UDP is not wanted."""
+    """A fragment that is not the first: payload of a TCP segment goes on at a known place, that of UDP is not
+    wanted."""
     key = _fragment_place(s, p)
     row = s["fragments"][(key >> np.uint64(8)) & np.uint64(len(s["fragments"]) - 1)]
     if row["key"] != key:

@@ -7,7 +7,6 @@ says of itself. The walk goes on past what nobody needs; where an operation is u
 from __future__ import annotations
 
 import numpy as np
-from nfsleuth.wire.kernel import NO, ZERO, part
 
 from nfsleuth.trace.hashing import mix_bytes
 from nfsleuth.trace.identities import report, report_pair
@@ -16,6 +15,7 @@ from nfsleuth.trace.state import LONGEST_NAME
 from nfsleuth.trace.tables import MAX_OPS, Identity, Oddity
 from nfsleuth.wire import rpc
 from nfsleuth.wire.fields import be32, be64
+from nfsleuth.wire.kernel import NO, ZERO, part
 from nfsleuth.wire.nfs4 import MAIN_RANK
 from nfsleuth.wire.programs import ARGS, CODE, RESULTS, Table
 from nfsleuth.wire.walk import CUT, MALFORMED, walk
@@ -26,7 +26,6 @@ OP_CREATE_SESSION, OP_EXCHANGE_ID, OP_SETCLIENTID = 43, 42, 35
 OP_OPEN, OP_READDIR, OP_WRITE = 18, 26, 38
 PROC3_READ, PROC3_WRITE = 6, 7
 LARGEST_TAG = 1024
-
 
 
 @part
@@ -67,7 +66,9 @@ def read_arguments(s, c, call, buf, at, end, from_client):
         return np.int64(0)
     table = _table(program, version)
     if table == Table.NFS4 or table == Table.CALLBACK:
-        return _compound(s, c, call, buf, at, end, from_client, table) if procedure == 1 else np.int64(UNKNOWN_OPERATION)
+        return (
+            _compound(s, c, call, buf, at, end, from_client, table) if procedure == 1 else np.int64(UNKNOWN_OPERATION)
+        )
     entry = _entry(ARGS, table, procedure)
     if entry < 0:
         return np.int64(UNKNOWN_OPERATION)
@@ -119,7 +120,12 @@ def _compound(s, c, call, buf, at, end, from_client, table):
                 _take_call(s, call, buf, end)
             _take_identities(s, c, buf, end, from_client, operation)
         if status < 0:
-            if status == CUT and operation == OP_WRITE and s["marks"][Mark.OFFSET, 0] >= 0 and s["marks"][Mark.COUNT, 0] >= 0:
+            if (
+                status == CUT
+                and operation == OP_WRITE
+                and s["marks"][Mark.OFFSET, 0] >= 0
+                and s["marks"][Mark.COUNT, 0] >= 0
+            ):
                 return np.int64(0)
             return status
         at = status
@@ -215,7 +221,18 @@ def _take_identities(s, c, buf, end, from_client, operation):
         report(s, c, Identity.CLIENTID.value, from_client, buf, marks[Mark.CLIENTID, 0], ZERO, end, clientid, zero)
     if marks[Mark.EXCL_VERIFIER, 0] >= 0:
         verifier = _number(marks, Mark.EXCL_VERIFIER)
-        report(s, c, Identity.EXCLUSIVE_VERIFIER.value, from_client, buf, marks[Mark.EXCL_VERIFIER, 0], ZERO, end, verifier, zero)
+        report(
+            s,
+            c,
+            Identity.EXCLUSIVE_VERIFIER.value,
+            from_client,
+            buf,
+            marks[Mark.EXCL_VERIFIER, 0],
+            ZERO,
+            end,
+            verifier,
+            zero,
+        )
     _report_text(s, c, buf, Identity.NLM_CALLER.value, Mark.CALLER, end, from_client, _number(marks, Mark.SVID), zero)
     _report_text(s, c, buf, Identity.NLM_OWNER.value, Mark.OH, end, from_client, zero, zero)
     _report_text(s, c, buf, Identity.NSM_NAME.value, Mark.MON_NAME, end, from_client, zero, zero)

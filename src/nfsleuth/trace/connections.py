@@ -7,12 +7,12 @@ number after data) begin a new one, since behind a NAT that may be another clien
 from __future__ import annotations
 
 import numpy as np
-from nfsleuth.wire.kernel import part
 
 from nfsleuth.trace.hashing import mix
 from nfsleuth.trace.notes import note
 from nfsleuth.trace.state import NONE, Control, Phase
 from nfsleuth.trace.tables import Oddity, Role
+from nfsleuth.wire.kernel import part
 
 NFS_PORT = 2049
 CANDIDATES = 16  # connections of which the one that was silent longest is dropped

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from nfsleuth.wire.kernel import NO, YES, entry, part
 
 from nfsleuth.trace.arguments import read_arguments, read_results
 from nfsleuth.trace.identities import report
@@ -26,6 +25,7 @@ from nfsleuth.trace.tables import (
 )
 from nfsleuth.wire import rpc
 from nfsleuth.wire.fields import be32
+from nfsleuth.wire.kernel import NO, YES, entry, part
 from nfsleuth.wire.walk import CUT, MALFORMED
 
 STATUS_NO_REPLY, STATUS_NOT_DECODED, STATUS_ACCEPT, STATUS_DENIED = -1, -2, -100, -200

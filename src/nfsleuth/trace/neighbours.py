@@ -1,13 +1,12 @@
 """Which MAC speaks for which addresses: rows of NEIGHBOUR, one per pair and kind, from every frame that tells.
 
-Needed to know whose MAC a client's frames carry. Frames of a known connection are asked again only when their MAC or TTL
-changes, so this costs nothing per frame of a transfer.
+Needed to know whose MAC a client's frames carry. Frames of a known connection are asked again only when their MAC or
+TTL changes, so this costs nothing per frame of a transfer.
 """
 
 from __future__ import annotations
 
 import numpy as np
-from nfsleuth.wire.kernel import ZERO, part
 
 from nfsleuth.trace.hashing import mix
 from nfsleuth.trace.notes import note
@@ -15,6 +14,7 @@ from nfsleuth.trace.state import Control
 from nfsleuth.trace.tables import Neighbour, Oddity
 from nfsleuth.wire.fields import be16, be32, be48
 from nfsleuth.wire.ip import PROTOCOL_ICMPV6, PROTOCOL_OSPF, PROTOCOL_VRRP
+from nfsleuth.wire.kernel import ZERO, part
 
 PROBES = 16
 _NO_MAC = np.uint64(0xFFFF_FFFF_FFFF_FFFF)

@@ -6,21 +6,22 @@ A place is taken from the oldest of four when all are full; that call is handed 
 from __future__ import annotations
 
 import numpy as np
-from nfsleuth.wire.kernel import part
 
 from nfsleuth.trace.hashing import mix
 from nfsleuth.trace.notes import note
 from nfsleuth.trace.state import NONE, Control
 from nfsleuth.trace.tables import Oddity
+from nfsleuth.wire.kernel import part
 
 WAYS = 4
-
 
 
 @part
 def key_of(s, c, xid):
     """Key of a call, never 0."""
-    return mix(mix(np.uint64(s["control"][Control.SEED]), np.uint64(s["conns"][c]["uid"])), np.uint64(xid)) | np.uint64(1)
+    return mix(mix(np.uint64(s["control"][Control.SEED]), np.uint64(s["conns"][c]["uid"])), np.uint64(xid)) | np.uint64(
+        1
+    )
 
 
 @part

@@ -1,7 +1,8 @@
 """The tracker's memory: every table that the kernels work on, allocated once, none of them ever grows.
 
-Kernels receive one record, the state. A connection has two sides, A (the sender of the first frame) and B; which of them is the
-client shows later, so per-side fields are indexed by side and put in the order client, server when a row is handed out.
+Kernels receive one record, the state. A connection has two sides, A (the sender of the first frame) and B; which of
+them is the client shows later, so per-side fields are indexed by side and put in the order client, server when a row is
+handed out.
 """
 
 from __future__ import annotations
@@ -157,6 +158,7 @@ FRAGMENT = np.dtype(
     align=True,
 )
 
+
 class Control(IntEnum):
     """Cells of `State.control`."""
 
@@ -220,14 +222,14 @@ class Budget:
                 raise ValueError(f"Budget.{field} is {size}: it must be a power of 2, at least 4")
 
 
-# A frame brings at most LARGEST_FRAME bytes, the segments that it releases MOST_HELD * HELD_BYTES more, and a message has
-# at least 4 bytes of record mark and, to be handed over, 1 of its own or a segment that ends it: so many messages, and
-# so many bytes of messages put together, are in reserve beyond the point where decoding begins.
+# A frame brings at most LARGEST_FRAME bytes, the segments that it releases MOST_HELD * HELD_BYTES more, and a message
+# has at least 4 bytes of record mark and, to be handed over, 1 of its own or a segment that ends it: so many messages,
+# and so many bytes of messages put together, are in reserve beyond the point where decoding begins.
 _MOST_BYTES = LARGEST_FRAME + (MOST_HELD + 1) * HELD_BYTES
 RESERVE_MESSAGES = _MOST_BYTES // 4
 RESERVE_ARENA = _MOST_BYTES + 2 * HEAD
-# Of one message come at most HEAD / 4 identities with HEAD bytes of text, one call with its name, and one call more that
-# makes room for it.
+# Of one message come at most HEAD / 4 identities with HEAD bytes of text, one call with its name, and one call more
+# that makes room for it.
 RESERVE_ROWS = HEAD // 4
 RESERVE_TEXT = HEAD + 2 * LONGEST_NAME
 RESERVE_CONNECTIONS = 64
@@ -272,7 +274,7 @@ def state_dtype(budget: Budget, keep_calls: bool) -> np.dtype[np.void]:
 
 def allocate(budget: Budget, keep_calls: bool) -> np.void:
     """All tables, empty. Pages are zero and untouched, so what is never used costs no memory."""
-    state = np.zeros(1, state_dtype(budget, keep_calls))[0]
+    state: np.void = np.zeros(1, state_dtype(budget, keep_calls))[0]
     state["buckets"][:] = NONE
     state["head_owner"][:] = NONE
     state["neighbour_rows"][:] = NONE

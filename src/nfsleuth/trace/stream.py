@@ -1,13 +1,13 @@
 """One direction of a TCP connection: segments in any order come in, the beginnings of RPC messages go out.
 
-The cursor knows the next sequence number and how many bytes of the current record are left. Of a message, the first `HEAD`
-bytes are wanted, which hold all headers and arguments but file data; what follows is passed over without being looked
-at, whether it was captured or not, since lengths come from the headers. A segment that comes too early waits (bounded);
-when the hole before it cannot be filled, the stream is searched for the next record mark with a plausible RPC header
-behind it (RFC 5531 section 11).
+The cursor knows the next sequence number and how many bytes of the current record are left. Of a message, the first
+`HEAD` bytes are wanted, which hold all headers and arguments but file data; what follows is passed over without being
+looked at, whether it was captured or not, since lengths come from the headers. A segment that comes too early waits
+(bounded); when the hole before it cannot be filled, the stream is searched for the next record mark with a plausible
+RPC header behind it (RFC 5531 section 11).
 
-Messages are put into a table (MESSAGE) that `messages` reads afterwards: one that lies in one segment stays where it is,
-one that crosses segments is put together in the arena.
+Messages are put into a table (MESSAGE) that `messages` reads afterwards: one that lies in one segment stays where it
+is, one that crosses segments is put together in the arena.
 """
 
 from __future__ import annotations
@@ -95,13 +95,13 @@ def segment(s, k, buf, at, captured, sequence, length):
 
 @part
 def _is_early(cursor, sequence):
-    """Whether bytes are missing before `sequence` that are wanted: more than the rest of a record that is passed over."""
+    """Whether wanted bytes are missing before `sequence`: more than the rest of a record that is passed over."""
     return cursor["phase"] == Phase.SYNCED and ahead(sequence, cursor["next"]) > cursor["skip"]
 
 
 @part
 def acknowledged(s, k, number):
-    """The receiver of stream `k` has all before `number`: nothing of that will be sent again, so stop waiting for it."""
+    """The receiver of stream `k` has all before `number`: nothing of that will be sent again, so stop waiting."""
     cursor = s["cursors"][k]
     if cursor["held_count"] >= PATIENCE and ahead(number, s["held"][cursor["held"]]["sequence"]) > 0:
         cursor["impatient"] = 1

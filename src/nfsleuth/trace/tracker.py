@@ -104,7 +104,8 @@ class Tracker:
 
 
 def _checked(chunk: Chunk) -> tuple[np.ndarray, np.ndarray]:
-    """The chunk's arrays, fit for the kernels: contiguous, writable (one compiled version serves all), inside bounds."""
+    """The chunk's arrays, fit for the kernels: contiguous, writable (one compiled version serves all), inside
+    bounds."""
     frames = np.require(chunk.frames, FRAME, ["C", "A"])
     buffer = np.require(chunk.buffer, np.uint8, ["C", "W"])
     if len(frames):

@@ -13,9 +13,9 @@ Link type numbers: https://www.tcpdump.org/linktypes.html
 from __future__ import annotations
 
 import numpy as np
-from nfsleuth.wire.kernel import part
 
 from nfsleuth.wire.fields import be16, be32, be48, le32
+from nfsleuth.wire.kernel import part
 from nfsleuth.wire.packet import Header
 
 LINK_NULL = 0
@@ -40,7 +40,8 @@ SMALLEST_TYPE = 0x0600
 
 MOST_TAGS = 4  # 802.1Q headers that are followed in one frame
 
-# Address families of IPv6 on the systems that write NULL captures: NetBSD and OpenBSD 24, FreeBSD 28, macOS 30, Linux 10
+# Address families of IPv6 on the systems that write NULL captures: NetBSD and OpenBSD 24, FreeBSD 28, macOS 30, Linux
+# 10
 FAMILY_IPV4 = 2
 _NO_MAC = np.uint64(0xFFFF_FFFF_FFFF_FFFF)
 

@@ -1,7 +1,7 @@
 """Bytes come in, integers go out: the only place that touches the bytes of a frame.
 
-Every reader takes ``(buf, at)`` and reads from `at` on, which is not negative. None checks the length: the caller has, once
-per header. Values are widened before they are shifted, so that compiled and interpreted code agree (NumPy 2 keeps
+Every reader takes ``(buf, at)`` and reads from `at` on, which is not negative. None checks the length: the caller has,
+once per header. Values are widened before they are shifted, so that compiled and interpreted code agree (NumPy 2 keeps
 `uint8` in ``buf[at] << 8``). Indices are unsigned, since for a signed one numba tests whether it counts from the end.
 """
 
@@ -32,10 +32,7 @@ def be32(buf, at):
     """Big-endian 32 bits at `at`, as int64 (never negative)."""
     i = np.uint64(at)
     return (
-        (np.int64(buf[i]) << 24)
-        | (np.int64(buf[i + _1]) << 16)
-        | (np.int64(buf[i + _2]) << 8)
-        | np.int64(buf[i + _3])
+        (np.int64(buf[i]) << 24) | (np.int64(buf[i + _1]) << 16) | (np.int64(buf[i + _2]) << 8) | np.int64(buf[i + _3])
     )
 
 
@@ -56,8 +53,5 @@ def le32(buf, at):
     """Little-endian 32 bits at `at`, as int64 (never negative): the NULL link type writes its own byte order."""
     i = np.uint64(at)
     return (
-        np.int64(buf[i])
-        | (np.int64(buf[i + _1]) << 8)
-        | (np.int64(buf[i + _2]) << 16)
-        | (np.int64(buf[i + _3]) << 24)
+        np.int64(buf[i]) | (np.int64(buf[i + _1]) << 8) | (np.int64(buf[i + _2]) << 16) | (np.int64(buf[i + _3]) << 24)
     )

@@ -1,7 +1,8 @@
 """IPv4 (RFC 791) and IPv6 (RFC 8200): the network header comes in, addresses and where the transport begins go out.
 
     IPv4   |ver ihl| tos | total length | id | flags, fragment offset | ttl | protocol | checksum | source 4 | dest. 4 |
-    IPv6   |ver class flow| payload length | next header | hop limit | source 16 | destination 16 | extension headers ...
+    IPv6   |ver class flow| payload length | next header | hop limit | source 16 | destination 16 | extension headers
+    ...
 
 Lengths are those of the headers, never of the capture. A length of 0 (segmentation offload above 64 KiB, or an IPv6
 jumbogram, RFC 2675) means: as far as the frame reached on the wire.
@@ -10,9 +11,9 @@ jumbogram, RFC 2675) means: as far as the frame reached on the wire.
 from __future__ import annotations
 
 import numpy as np
-from nfsleuth.wire.kernel import part
 
 from nfsleuth.wire.fields import be16, be32, be64
+from nfsleuth.wire.kernel import part
 from nfsleuth.wire.packet import Header
 
 PROTOCOL_HOP_BY_HOP = 0

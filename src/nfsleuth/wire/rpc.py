@@ -1,8 +1,8 @@
 """ONC RPC (RFC 5531): record marks and message headers.
 
     record mark   | last 1 bit, length 31 bits |                                       RFC 5531 section 11, TCP only
-    call          | xid | 0 | rpcvers 2 | prog | vers | proc | cred flavor, length, body | verf flavor, length, body | ...
-    reply         | xid | 1 | 0 accepted | verf flavor, length, body | accept_stat | ...
+    call          | xid | 0 | rpcvers 2 | prog | vers | proc | cred flavor, length, body | verf flavor, length, body |
+    ... reply         | xid | 1 | 0 accepted | verf flavor, length, body | accept_stat | ...
                   | xid | 1 | 1 denied | reject_stat ...
 
 Nothing here advances a stream: `trace.stream` does. `plausible` tells RPC from other bytes where a stream has to be
@@ -11,10 +11,8 @@ found in the middle: every field that has few legal values must have one of them
 
 from __future__ import annotations
 
-import numpy as np
-from nfsleuth.wire.kernel import part
-
 from nfsleuth.wire.fields import be32
+from nfsleuth.wire.kernel import part
 
 CALL, REPLY = 0, 1
 RPC_VERSION = 2

@@ -1,6 +1,7 @@
 """TCP (RFC 9293) and UDP (RFC 768) headers, and the options of a SYN.
 
-    | source port 2 | destination port 2 | sequence 4 | acknowledgment 4 | offset, flags 2 | window 2 | checksum 2 | urgent 2 |
+    | source port 2 | destination port 2 | sequence 4 | acknowledgment 4 | offset, flags 2 | window 2 | checksum 2 |
+    urgent 2 |
 
 The layout of a SYN's options (which, in what order) is the signature of an operating system's TCP. It is packed as
 one nibble per option from the lowest on: END stops it, `OTHER_OPTION` stands for kinds that have no nibble.
@@ -9,9 +10,9 @@ one nibble per option from the lowest on: END stops it, `OTHER_OPTION` stands fo
 from __future__ import annotations
 
 import numpy as np
-from nfsleuth.wire.kernel import part
 
 from nfsleuth.wire.fields import be16, be32
+from nfsleuth.wire.kernel import part
 from nfsleuth.wire.packet import Header
 
 FIN, SYN, RST, ACK, ECE, CWR = 0x01, 0x02, 0x04, 0x10, 0x40, 0x80

@@ -1,0 +1,31 @@
+"""Options and folders that all tests share."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).parent.parent
+CAPTURES = Path(__file__).parent / "captures"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--golden", action="store_true", help="write golden files instead of comparing with them")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip what this machine cannot run, and say why."""
+    for item in items:
+        if "shared" in item.keywords and not os.environ.get("NFSLEUTH_CAPTURES"):
+            item.add_marker(pytest.mark.skip(reason="NFSLEUTH_CAPTURES names no folder with more captures"))
+        if "tshark" in item.keywords and shutil.which("tshark") is None:
+            item.add_marker(pytest.mark.skip(reason="tshark is not installed"))
+
+
+@pytest.fixture
+def golden(request: pytest.FixtureRequest) -> bool:
+    """Whether golden files are to be written."""
+    return bool(request.config.getoption("--golden"))
