@@ -1,0 +1,73 @@
+"""How kernels are compiled and called: Python functions over arrays come in, machine code goes out.
+
+A kernel is an `entry`, which Python calls, or a `part`, which kernels call. Numba compiles an entry with all its parts once
+per machine, in a process of its own (`build`); afterwards only the machine code is loaded (`load`), so that a command
+starts without Numba: importing it and reading its cache takes longer than going through a gigabyte of packets.
+
+Compiling takes about 0.2 s of a core per part and set of argument types. So a part is always called with the same types:
+flags as int64 (`YES`, `NO`, `ZERO`: Numba types a literal by its value), and byte tables of the state through ``[:]``,
+which gives them the type of any other byte array. Kernels never raise and never allocate.
+
+The environment variable NFSLEUTH_KERNELS chooses: ``object`` (the default, as above), ``numba`` (Numba compiles in this
+process: tests, and the builder), ``python`` (not compiled; also with NUMBA_DISABLE_JIT=1).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import numpy as np
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+MODE = os.environ.get("NFSLEUTH_KERNELS", "object")
+if os.environ.get("NUMBA_DISABLE_JIT", "0") not in ("", "0"):
+    MODE = "python"
+
+NO, YES = np.int64(0), np.int64(1)
+ZERO = np.int64(0)
+
+if MODE == "numba":
+    from numba import njit
+
+    # Division by zero gives a value instead of an exception, as NumPy does: kernels check before they divide.
+    _OPTIONS = {"error_model": "numpy"}
+
+    def part(function: F) -> F:
+        """A kernel that only kernels call: without the wrappers that a call from Python needs."""
+        return njit(no_cpython_wrapper=True, no_cfunc_wrapper=True, **_OPTIONS)(function)  # type: ignore[no-any-return]
+
+    def entry(function: F) -> F:
+        """A kernel that Python calls; kept in Numba's cache."""
+        return njit(cache=True, **_OPTIONS)(function)  # type: ignore[no-any-return]
+
+elif MODE == "object":
+    from nfsleuth.compiled.load import Entry
+
+    def part(function: F) -> F:
+        """A kernel that only kernels call; here it stays as it is written."""
+        return function
+
+    def entry(function: F) -> F:
+        """A kernel that Python calls: machine code takes its place at the first call."""
+        return Entry(function)  # type: ignore[return-value]
+
+elif MODE == "python":
+
+    def part(function: F) -> F:
+        """A kernel that only kernels call; here it stays as it is written."""
+        return function
+
+    def entry(function: F) -> F:
+        """A kernel that Python calls; here it stays as it is written, but wraps around silently as machine code does."""
+
+        def run(*args: Any) -> Any:
+            with np.errstate(over="ignore"):
+                return function(*args)
+
+        return run  # type: ignore[return-value]
+
+else:
+    raise ValueError(f"NFSLEUTH_KERNELS is {MODE!r}: it must be object, numba or python")

@@ -1,0 +1,125 @@
+"""The child process that compiles kernels: a list of jobs comes in on standard input, object files go out.
+
+Numba makes a C function of each kernel (`numba.cfunc`), whose LLVM code, already optimised, becomes an object file. The C
+function takes pointers and lengths instead of arrays, and writes what the kernel returns to an int64 array.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+
+def dtype_of(spelled: Any) -> np.dtype[Any]:
+    """The dtype that `load.spelled` wrote down."""
+    if isinstance(spelled, str):
+        return np.dtype(spelled)
+    if spelled[0] == "array":
+        return np.dtype((dtype_of(spelled[1]), tuple(spelled[2])))
+    _, size, fields, aligned = spelled
+    return np.dtype(
+        {
+            "names": [f[0] for f in fields],
+            "offsets": [f[1] for f in fields],
+            "formats": [dtype_of(f[2]) for f in fields],
+            "itemsize": size,
+        },
+        align=aligned,
+    )
+
+
+def adapter_source(kinds: list[list[Any]], returns: int | None) -> str:
+    """Python source of the function with C types around a kernel. returns: as in `load`: None, 0 for one, or a number."""
+    parameters, arguments = ["out"], []
+    for i, (kind, _, _, dimensions) in enumerate(kinds):
+        name = f"a{i}"
+        parameters.append(name)
+        if kind == "array":
+            sizes = [f"{name}_{d}" for d in range(dimensions)]
+            parameters += sizes
+            arguments.append(f"carray({name}, ({', '.join(sizes)},))")
+        else:
+            arguments.append(f"carray({name}, (1,))[0]" if kind == "record" else name)
+    lines = [f"def adapter({', '.join(parameters)}):", f"    result = kernel({', '.join(arguments)})"]
+    if returns is not None:
+        lines.append(f"    values = carray(out, ({max(returns, 1)},))")
+        if returns == 0:
+            lines.append("    values[0] = result")
+        lines += [f"    values[{i}] = result[{i}]" for i in range(returns)]
+    return "\n".join(lines) + "\n"
+
+
+def compile_kernel(kernel: Any, kinds: list[list[Any]], stem: Path) -> None:
+    """Compile one kernel for one set of argument types and write its two files."""
+    import llvmlite.binding as llvm
+    from numba import carray, cfunc, types
+    from numba.np.numpy_support import from_dtype
+
+    kernel_types, c_types = [], [types.CPointer(types.int64)]
+    for kind, spelled, _, dimensions in kinds:
+        if kind == "array":
+            item = from_dtype(dtype_of(spelled))
+            kernel_types.append(types.Array(item, dimensions, "C"))
+            c_types += [types.CPointer(item)] + [types.int64] * dimensions
+        elif kind == "record":
+            item = from_dtype(dtype_of(spelled))
+            kernel_types.append(item)
+            c_types.append(types.CPointer(item))
+        else:
+            kernel_types.append(types.boolean if kind == "bool" else types.int64)
+            c_types.append(kernel_types[-1])
+    kernel.compile(tuple(kernel_types))
+    result = kernel.overloads[tuple(kernel_types)].signature.return_type
+    returns = None if result == types.none else len(result) if isinstance(result, types.BaseTuple) else 0
+    names: dict[str, Any] = {"carray": carray, "kernel": kernel}
+    exec(compile(adapter_source(kinds, returns), "<adapter>", "exec"), names)  # noqa: S102 - our own text, from above
+    compiled = cfunc(types.void(*c_types))(names["adapter"])
+
+    module = llvm.parse_assembly(compiled.inspect_llvm())
+    symbol = compiled.native_name
+    code = _object_code(llvm, module)
+    missing = [f.name for f in module.functions if f.is_declaration and f.name.startswith(("numba_", "NRT_"))]
+    _write(stem.with_suffix(".o"), code)
+    about = {"symbol": symbol, "returns": returns, "never_called": missing}
+    _write(stem.with_suffix(".json"), json.dumps(about).encode())
+
+
+def _object_code(llvm: Any, module: Any) -> bytes:
+    """Machine code for this processor."""
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    machine = llvm.Target.from_default_triple().create_target_machine(
+        cpu=llvm.get_host_cpu_name(),
+        features=llvm.get_host_cpu_features().flatten(),
+        opt=3,
+        codemodel="jitdefault",
+        jit=True,
+    )
+    code: bytes = machine.emit_object(module)
+    return code
+
+
+def _write(path: Path, content: bytes) -> None:
+    """All of it or nothing: another process may look at the same time."""
+    partial = path.with_name(f"{path.name}.{os.getpid()}")
+    partial.write_bytes(content)
+    partial.replace(path)
+
+
+def main() -> int:
+    """Compile what standard input asks for: [module, [[kernel, kinds, stem], ...]]."""
+    module_name, jobs = json.load(sys.stdin)
+    module = importlib.import_module(module_name)
+    for name, kinds, stem in jobs:
+        compile_kernel(getattr(module, name), kinds, Path(stem))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

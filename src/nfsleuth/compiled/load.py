@@ -1,0 +1,211 @@
+"""Machine code comes in from the kernel cache, a callable goes out; what is missing there is built first.
+
+One file per kernel and set of argument types: `NAME-DIGEST.json` says what the symbol is called and what it returns,
+`NAME-DIGEST.o` is the object file. The digest covers the types and the processor.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nfsleuth import kernel_cache
+from nfsleuth.errors import Exit, NfsleuthError
+
+Kind = tuple[str, Any, int]  # ("array", dtype, dimensions), ("record", dtype, 0), ("bool" or "int", None, 0)
+FORMAT = 1  # of the files in the cache
+
+
+def kind_of(argument: Any) -> Kind:
+    """The type of an argument, as far as it decides about machine code."""
+    if isinstance(argument, np.ndarray):
+        return ("array", argument.dtype, argument.ndim)
+    if isinstance(argument, np.void):
+        return ("record", argument.dtype, 0)
+    if isinstance(argument, (bool, np.bool_)):
+        return ("bool", None, 0)
+    if isinstance(argument, (int, np.integer)):
+        return ("int", None, 0)
+    raise TypeError(f"a kernel takes arrays, records, ints and bools, not {type(argument).__name__}")
+
+
+def spelled(kind: Kind) -> tuple[str, Any, bool, int]:
+    """`kind` with its dtype in a form that can be written down: (kind, descriptor, aligned, dimensions)."""
+    name, dtype, dimensions = kind
+    if dtype is None:
+        return (name, None, False, dimensions)
+    return (name, _spelled_dtype(dtype), dtype.isalignedstruct, dimensions)
+
+
+def _spelled_dtype(dtype: np.dtype[Any]) -> Any:
+    """A dtype as nested lists of names, offsets and shapes."""
+    if dtype.subdtype is not None:
+        base, shape = dtype.subdtype
+        return ["array", _spelled_dtype(base), list(shape)]
+    if dtype.names is not None:
+        assert dtype.fields is not None
+        fields = [[name, dtype.fields[name][1], _spelled_dtype(dtype.fields[name][0])] for name in dtype.names]
+        return ["record", dtype.itemsize, fields, dtype.isalignedstruct]
+    return dtype.str
+
+
+class Entry:
+    """A kernel whose machine code takes its place at the first call. Equal types of arguments share it."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self.function = function
+        self.__doc__ = function.__doc__
+        self.__name__ = function.__name__
+        self._bound: dict[tuple[Any, ...], tuple[Callable[[Sequence[Any]], Any], tuple[Kind, ...]]] = {}
+
+    def __call__(self, *args: Any) -> Any:
+        key = tuple(id(a.dtype) if isinstance(a, (np.ndarray, np.void)) else type(a) for a in args)
+        bound = self._bound.get(key)
+        if bound is None:
+            kinds = tuple(kind_of(a) for a in args)
+            build_missing([(self, kinds)])
+            # The kinds are kept: their dtypes must not be freed while their ids stand for them.
+            bound = self._bound[key] = (_load(self, kinds), kinds)
+        return bound[0](args)
+
+    @property
+    def qualified(self) -> str:
+        """Module and name."""
+        return f"{self.function.__module__}.{self.__name__}"
+
+
+def _stem(entry: Entry, kinds: Sequence[Kind]) -> Path:
+    """The files of a kernel in the cache, without their endings."""
+    digest = hashlib.sha256(repr([FORMAT, _processor(), [spelled(k) for k in kinds]]).encode())
+    return _folder() / f"{entry.qualified}-{digest.hexdigest()[:24]}"
+
+
+@cache
+def _folder() -> Path:
+    """The kernel cache; without one, a folder of this process alone."""
+    kernel_cache.prepare()
+    folder = os.environ.get(kernel_cache.VARIABLE)
+    return Path(folder) if folder else Path(tempfile.mkdtemp(prefix="nfsleuth-kernels-"))
+
+
+@cache
+def _processor() -> str:
+    """The processor that the machine code is made for: a home directory may be shared between machines."""
+    import llvmlite.binding as llvm
+
+    return f"{llvm.get_default_triple()} {llvm.get_host_cpu_name()} {llvm.get_host_cpu_features().flatten()}"
+
+
+def build_missing(wanted: Sequence[tuple[Entry, Sequence[Kind]]]) -> None:
+    """Compile those kernels that are not in the cache, in child processes side by side: one per module."""
+    missing: dict[str, list[list[Any]]] = {}
+    for entry, kinds in wanted:
+        stem = _stem(entry, kinds)
+        if not stem.with_suffix(".json").exists():
+            job = [entry.__name__, [spelled(k) for k in kinds], str(stem)]
+            missing.setdefault(entry.function.__module__, []).append(job)
+    if not missing:
+        return
+    environment = {**os.environ, "NFSLEUTH_KERNELS": "numba"}
+    children = []
+    for module, jobs in missing.items():
+        child = subprocess.Popen(
+            [sys.executable, "-m", "nfsleuth.compiled.build"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            env=environment,
+        )
+        assert child.stdin is not None
+        child.stdin.write(json.dumps([module, jobs]).encode())
+        child.stdin.close()
+        children.append(child)
+    failures = []
+    for child in children:
+        assert child.stderr is not None
+        words = child.stderr.read().decode(errors="replace").strip().splitlines()
+        child.stderr.close()
+        if child.wait() != 0:
+            failures.append(words[-1] if words else f"exit code {child.returncode}")
+    if failures:
+        raise NfsleuthError(
+            f"the kernels could not be compiled for this machine: {failures[0]}; "
+            "try again with NFSLEUTH_KERNELS=numba in the environment",
+            Exit.UNREADABLE,
+        )
+
+
+def _load(entry: Entry, kinds: Sequence[Kind]) -> Callable[[Sequence[Any]], Any]:
+    """The machine code of a kernel as a function of its argument list."""
+    stem = _stem(entry, kinds)
+    about = json.loads(stem.with_suffix(".json").read_text())
+    address = _link(stem.with_suffix(".o").read_bytes(), about["symbol"], tuple(about["never_called"]))
+    types: list[Any] = [ctypes.c_void_p]
+    for kind, _, dimensions in kinds:
+        if kind in ("array", "record"):
+            types += [ctypes.c_void_p] + [ctypes.c_int64] * dimensions
+        else:
+            types.append(ctypes.c_bool if kind == "bool" else ctypes.c_int64)
+    native = ctypes.CFUNCTYPE(None, *types)(address)
+    returns = about["returns"]
+    out = np.zeros(max(returns or 1, 1), np.int64)
+    out_at = out.ctypes.data
+
+    def call(args: Sequence[Any]) -> Any:
+        flat: list[Any] = [out_at]
+        for argument in args:
+            if isinstance(argument, np.ndarray):
+                flat.append(argument.ctypes.data)
+                flat += argument.shape
+            elif isinstance(argument, np.void):
+                flat.append(argument.__array_interface__["data"][0])
+            else:
+                flat.append(argument)
+        native(*flat)
+        if returns is None:
+            return None
+        return int(out[0]) if returns == 0 else tuple(out.tolist())
+
+    return call
+
+
+@cache
+def _engine() -> Any:
+    """LLVM's in-memory linker."""
+    import llvmlite.binding as llvm
+
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    machine = llvm.Target.from_default_triple().create_target_machine(codemodel="jitdefault", jit=True)
+    return llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
+
+
+def _link(code: bytes, symbol: str, never_called: tuple[str, ...]) -> int:
+    """Address of `symbol` of an object file. `never_called`: what only the path of an exception would need."""
+    import llvmlite.binding as llvm
+
+    engine = _engine()
+    for name in never_called:
+        llvm.add_symbol(name, ctypes.cast(_kernel_raised, ctypes.c_void_p).value)
+    engine.add_object_file(llvm.ObjectFileRef.from_data(code))
+    engine.finalize_object()
+    address: int = engine.get_function_address(symbol)
+    return address
+
+
+@ctypes.CFUNCTYPE(None)
+def _kernel_raised() -> None:
+    """Kernels never raise. If one does all the same, nothing that it computed can be trusted."""
+    os.write(2, b"nfsleuth: internal error: a kernel raised an exception; please report it with the capture\n")
+    os._exit(70)
