@@ -14,7 +14,19 @@ from typing import BinaryIO
 
 import numpy as np
 from numba import njit
-from template import CLIENT, CLIENT_MAC, CLIENT_PORT, CLIENT_TEXT, HOST_NAME, IP_AT, KEY, KEY_AT, TCP_AT, Piece, Template
+from template import (
+    CLIENT,
+    CLIENT_MAC,
+    CLIENT_PORT,
+    CLIENT_TEXT,
+    HOST_NAME,
+    IP_AT,
+    KEY,
+    KEY_AT,
+    TCP_AT,
+    Piece,
+    Template,
+)
 
 FILE_HEADER = struct.pack("<IHHIIII", 0xA1B23C4D, 2, 4, 0, 0, 262_144, 1)  # pcap 2.4 with ns, Ethernet
 RECORD_HEADER = 16
@@ -43,7 +55,9 @@ CONNECTION = np.dtype(
 )
 # MAC prefixes of makers of guests and of machines, so that a capture has clients of several kinds
 MAC_PREFIXES = ("525400", "000c29", "005056", "080027", "00163e", "00155d", "1866da", "a0369f", "3cecef", "b8ca3a")
-TURNED = KEY_AT["xid"] + 3  # the byte of an xid that is the same all through the template: Linux counts in the first ones
+TURNED = (
+    KEY_AT["xid"] + 3
+)  # the byte of an xid that is the same all through the template: Linux counts in the first ones
 MOST_CLIENTS = 9_990  # addresses of the template's length: 10.0.0.2 and on, one digit between the dots
 
 
@@ -105,7 +119,9 @@ def client_key(number: int, rng: np.random.Generator) -> np.ndarray:
     return key
 
 
-def connection(number: int, made: Script, start: int, key: np.ndarray, port: int, rng: np.random.Generator) -> np.ndarray:
+def connection(
+    number: int, made: Script, start: int, key: np.ndarray, port: int, rng: np.random.Generator
+) -> np.ndarray:
     """CONNECTION with script `number` of a client with `key`."""
     row, own = np.zeros((), CONNECTION), key.copy()
     own["port"] = _xor(struct.pack("!H", CLIENT_PORT), struct.pack("!H", port))
@@ -126,7 +142,9 @@ def write(out: BinaryIO, template: Template, scripts: Sequence[Script], connecti
     for owners, steps in _windows(scripts, connections):
         done = 0
         while done < len(owners):
-            done, used = lay_out(block, template.arena, template.frames, template.patches, keys, numbers, owners, steps, done, snaplen)
+            done, used = lay_out(
+                block, template.arena, template.frames, template.patches, keys, numbers, owners, steps, done, snaplen
+            )
             out.write(memoryview(block)[:used])  # type: ignore[arg-type]
         frames += len(owners)
     return frames

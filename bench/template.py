@@ -58,7 +58,8 @@ PATCH = np.dtype([("at", np.int32), ("key", np.int32)])  # byte of the frame, by
 
 @dataclass(frozen=True)
 class Message:
-    """An RPC message: where it lies in its direction's stream, its xid, and what it read (-1: it is no READ's reply)."""
+    """An RPC message: where it lies in its direction's stream, its xid, and what it read (-1: it is no READ's
+    reply)."""
 
     start: int
     end: int
@@ -169,7 +170,8 @@ def _messages(stream: bytes) -> list[Message]:
 
 
 def _bytes_read(reply: bytes) -> int:
-    """What a reply brought whose operations begin with PUTFH, READ (as Linux sends them), else -1. RFC 7530 section 16.23."""
+    """What a reply brought whose operations begin with PUTFH, READ (as Linux sends them), else -1. RFC 7530 section
+    16.23."""
     if len(reply) < REPLY_HEAD:
         return -1
     words = struct.unpack_from("!18I", reply)

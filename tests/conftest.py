@@ -1,4 +1,7 @@
-"""Options and folders that all tests share."""
+"""Options and folders that all tests share.
+
+Tests compile kernels in their own process, so that they can call any of them.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,8 @@ import shutil
 from pathlib import Path
 
 import pytest
+
+os.environ.setdefault("NFSLEUTH_KERNELS", "numba")  # before anything imports a kernel
 
 REPOSITORY = Path(__file__).parent.parent
 CAPTURES = Path(__file__).parent / "captures"

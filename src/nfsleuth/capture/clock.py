@@ -7,7 +7,8 @@ by a 64-bit number of seconds (if_tsoffset): draft-ietf-opsawg-pcapng, section 4
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from nfsleuth.compiled import part
 
 MOST = 2**63 - 1  # of int64
 LEAST = -(2**63)
@@ -28,7 +29,7 @@ def scale_of(power: int, binary: bool, offset: int) -> tuple[int, int]:
     return scale, SECONDS_MOST * SECOND // scale
 
 
-@njit(cache=True)
+@part
 def split_decimal(ticks, power):
     """(seconds, ns) of ticks (uint64) of 10^-power seconds, both uint64."""
     if power > POWER_MOST:  # even 2^64 ticks are less than two seconds, and below 10^-28 less than one ns
@@ -49,7 +50,7 @@ def split_decimal(ticks, power):
     return whole, rest
 
 
-@njit(cache=True)
+@part
 def split_binary(ticks, power):
     """(seconds, ns) of ticks (uint64) of 2^-power seconds, both uint64."""
     if power >= 64:
@@ -69,7 +70,7 @@ def split_binary(ticks, power):
     return whole, (high + (low >> np.uint64(32))) >> np.uint64(shift)
 
 
-@njit(cache=True)
+@part
 def nanoseconds(ticks, power, binary, offset):
     """(ns since 1970 as int64, whether it saturated).
 

@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
-from numba import njit
 
 from nfsleuth.capture.frames import FRAME, Chunk
 from nfsleuth.capture.reader import NEVER, Reader
+from nfsleuth.compiled import entry
 
 FIRST_LOOK = 1 << 16  # bytes of a block that is read to learn when a file begins
 
@@ -168,7 +168,7 @@ class Mixer:
             begin = stop
 
 
-@njit(cache=True)
+@entry
 def copy_frames(buf, frames, origin, which, to, out):
     """Copy those frames (FRAME rows in `buf`) whose `origin` is `which` to out[to]."""
     for i in range(len(frames)):

@@ -14,10 +14,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 
 from nfsleuth.capture.source import Odd, Source
 from nfsleuth.capture.walk import CAPTURED_MOST, DAMAGED, FULL, MORE, ORDERS, Step, note, u32
+from nfsleuth.compiled import entry
 
 HEADER_BYTES = 24
 # magic number in the file's own byte order -> (ns per unit of the fraction, bytes of a record header)
@@ -27,7 +27,7 @@ RAW_ALIASES = {12: 101, 14: 101}  # DLT_RAW as some systems number it; LINKTYPE_
 INSANE = np.int64(Odd.RECORD_INSANE)
 
 
-@njit(cache=True)
+@entry
 def index_pcap(buf, at, end, frames, number, base, big, unit, header, either, link, tally, span):
     """Walk the records in ``buf[at:end]``; returns the fields of a `Step`.
 

@@ -16,11 +16,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-from numba import njit
 
 from nfsleuth.capture.clock import nanoseconds, scale_of
 from nfsleuth.capture.source import Odd, Source
 from nfsleuth.capture.walk import CAPTURED_MOST, DAMAGED, FULL, HEADER, MORE, ORDERS, Order, Step, note, u32
+from nfsleuth.compiled import entry
 
 SECTION, INTERFACE_DESCRIPTION, OBSOLETE_PACKET, SIMPLE_PACKET, ENHANCED_PACKET = 0x0A0D0D0A, 1, 2, 3, 6
 NAME_RESOLUTION, STATISTICS, JOURNAL, SECRETS = 4, 5, 9, 10
@@ -51,7 +51,7 @@ NO_INTERFACE = np.int64(Odd.LINK_UNKNOWN_INTERFACE)
 SATURATED = np.int64(Odd.TIME_SATURATED)
 
 
-@njit(cache=True)
+@entry
 def index_pcapng(buf, at, end, frames, number, base, big, interfaces, described, tally, span):
     """Walk the blocks in ``buf[at:end]`` up to the next header block; returns the fields of a `Step`.
 

@@ -14,10 +14,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 
 from nfsleuth.capture.source import Odd, Source
 from nfsleuth.capture.walk import CAPTURED_MOST, DAMAGED, FULL, MORE, Step, note, u32
+from nfsleuth.compiled import entry
 
 HEADER_BYTES = 16
 MAGIC = b"snoop\0\0\0"
@@ -28,7 +28,7 @@ LINKS = {0: 1, 4: 1}  # IEEE 802.3 and Ethernet -> LINKTYPE_ETHERNET; nothing el
 INSANE = np.int64(Odd.RECORD_INSANE)
 
 
-@njit(cache=True)
+@entry
 def index_snoop(buf, at, end, frames, number, base, link, tally, span):
     """Walk the records in ``buf[at:end]``; returns the fields of a `Step`. Arguments as in `pcap.index_pcap`."""
     rows = 0

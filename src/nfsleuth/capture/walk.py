@@ -8,9 +8,9 @@ from __future__ import annotations
 from typing import Literal, NamedTuple
 
 import numpy as np
-from numba import njit
 
 from nfsleuth.capture.source import BYTE, COUNT, FRAME_NUMBER
+from nfsleuth.compiled import part
 
 Order = Literal["little", "big"]
 ORDERS: tuple[Order, Order] = ("little", "big")  # indexed by whether it is big-endian
@@ -38,7 +38,7 @@ class Step(NamedTuple):
     number: int
 
 
-@njit(cache=True)
+@part
 def u32(buf, at, big):
     """32 bits at `at`, big-endian or not, as int64 (never negative)."""
     # A signed index may count from the end, which costs a test per byte; with an unsigned one this is a single load.
@@ -50,7 +50,7 @@ def u32(buf, at, big):
     return (d << 24) | (c << 16) | (b << 8) | a
 
 
-@njit(cache=True)
+@part
 def note(tally, odd, number, byte):
     """Count an oddity (an `Odd`) that was met at frame `number` and `byte` of the file."""
     if tally[odd, COUNT] == 0:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, field, fields
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 SAMPLES = 4  # frame numbers kept per value
 MOST = 512  # distinct values kept per kind
@@ -79,6 +79,8 @@ class Seen(Generic[V]):  # noqa: PLW1641 - mutable, so not hashable
         return result
 
     def __iter__(self) -> Iterator[V]:
+        if len(self.sightings) < 2:
+            return iter(tuple(self.sightings))
         return iter(sorted(self.sightings, key=lambda v: (-self.sightings[v].count, repr(v))))
 
     def __len__(self) -> int:
@@ -233,13 +235,17 @@ class Neighbour:
 
 @dataclass(slots=True)
 class Link:
-    """What was seen below NFS, of everybody: which MAC speaks for which addresses. Needed to know whose MAC one
-    sees."""
+    """What was seen below NFS, of everybody: which MAC speaks for which addresses.
+
+    Needed to know whose MAC one sees. Look-ups are for a link that is complete: they make an index once.
+    """
 
     neighbours: Seen[Neighbour] = field(default_factory=Seen)
     ttls: dict[tuple[str, str], tuple[int, int]] = field(default_factory=dict)  # (mac, address) -> smallest, largest
     servers: Seen[str] = field(default_factory=Seen)  # addresses that answered NFS or MOUNT calls
     server_macs: Seen[str] = field(default_factory=Seen)
+    _of_mac: dict[str, list[Neighbour]] | None = field(default=None, compare=False, repr=False)
+    _at: dict[str, list[Neighbour]] = field(default_factory=dict, compare=False, repr=False)
 
     def __add__(self, other: Link) -> Link:
         ttls = dict(self.ttls)
@@ -250,9 +256,26 @@ class Link:
             self.neighbours + other.neighbours, ttls, self.servers + other.servers, self.server_macs + other.server_macs
         )
 
+    def of_mac(self, mac: str) -> list[Neighbour]:
+        """What `mac` was seen as."""
+        return self._index().get(mac, [])
+
+    def at_address(self, address: str) -> list[Neighbour]:
+        """Who was seen to send from `address`."""
+        self._index()
+        return self._at.get(address, [])
+
     def addresses_of(self, mac: str) -> list[str]:
-        """Addresses that `mac` sent from, without duplicates."""
-        return sorted({n.address for n in self.neighbours if n.mac == mac and n.address})
+        """Addresses that `mac` sent from, without duplicates, in order."""
+        return sorted({n.address for n in self.of_mac(mac) if n.address})
+
+    def _index(self) -> dict[str, list[Neighbour]]:
+        if self._of_mac is None:
+            self._of_mac = {}
+            for neighbour in self.neighbours:
+                self._of_mac.setdefault(neighbour.mac, []).append(neighbour)
+                self._at.setdefault(neighbour.address, []).append(neighbour)
+        return self._of_mac
 
 
 @dataclass(slots=True)
@@ -261,7 +284,12 @@ class Household:
 
     clients: list[Facts] = field(default_factory=list)
     link: Link = field(default_factory=Link)
+    memo: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)  # what heuristics worked out once
 
     def at_address(self, address: str) -> list[Facts]:
         """Clients that share `address`."""
-        return [c for c in self.clients if c.address == address]
+        if "at_address" not in self.memo:
+            found = self.memo["at_address"] = {}
+            for client in self.clients:
+                found.setdefault(client.address, []).append(client)
+        return list(self.memo["at_address"].get(address, ()))

@@ -1,21 +1,21 @@
 """How kernels are compiled and called: Python functions over arrays come in, machine code goes out.
 
-A kernel is an `entry`, which Python calls, or a `part`, which kernels call. Numba compiles an entry with all its parts once
-per machine, in a process of its own (`build`); afterwards only the machine code is loaded (`load`), so that a command
-starts without Numba: importing it and reading its cache takes longer than going through a gigabyte of packets.
+A kernel is an `entry`, which Python calls, or a `part`, which kernels call. Numba compiles an entry with all its parts
+once per machine, in a process of its own (`build`); afterwards only the machine code is loaded (`load`), so that a
+command starts without Numba: importing it and reading its cache takes longer than going through a gigabyte of packets.
 
-Compiling takes about 0.2 s of a core per part and set of argument types. So a part is always called with the same types:
-flags as int64 (`YES`, `NO`, `ZERO`: Numba types a literal by its value), and byte tables of the state through ``[:]``,
-which gives them the type of any other byte array. Kernels never raise and never allocate.
+Compiling takes about 0.2 s of a core per part and set of argument types. So a part is always called with the same
+types: flags as int64 (`YES`, `NO`, `ZERO`: Numba types a literal by its value), and byte tables of the state through
+``[:]``, which gives them the type of any other byte array. Kernels never raise and never allocate.
 
 The environment variable NFSLEUTH_KERNELS chooses: ``object`` (the default, as above), ``numba`` (Numba compiles in this
-process: tests, and the builder), ``python`` (not compiled; also with NUMBA_DISABLE_JIT=1).
+process: tests; ``build`` is the same for the builder), ``python`` (not compiled; also with NUMBA_DISABLE_JIT=1).
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
@@ -29,7 +29,19 @@ if os.environ.get("NUMBA_DISABLE_JIT", "0") not in ("", "0"):
 NO, YES = np.int64(0), np.int64(1)
 ZERO = np.int64(0)
 
-if MODE == "numba":
+
+def build_all(calls: Sequence[tuple[Callable[..., Any], Sequence[Any]]]) -> None:
+    """Compile the kernels of `calls`, pairs of an entry and arguments like those it will get, side by side if missing.
+
+    Without this each is compiled when it is first called. Nothing is called, and in other modes nothing is done.
+    """
+    if MODE == "object":
+        from nfsleuth.compiled.load import Entry, build_missing, kind_of
+
+        build_missing([(e, [kind_of(a) for a in arguments]) for e, arguments in calls if isinstance(e, Entry)])
+
+
+if MODE in ("numba", "build"):
     from numba import njit
 
     # Division by zero gives a value instead of an exception, as NumPy does: kernels check before they divide.
@@ -41,7 +53,7 @@ if MODE == "numba":
 
     def entry(function: F) -> F:
         """A kernel that Python calls; kept in Numba's cache."""
-        return njit(cache=True, **_OPTIONS)(function)  # type: ignore[no-any-return]
+        return njit(cache=MODE == "numba", **_OPTIONS)(function)  # type: ignore[no-any-return]
 
 elif MODE == "object":
     from nfsleuth.compiled.load import Entry
@@ -61,7 +73,8 @@ elif MODE == "python":
         return function
 
     def entry(function: F) -> F:
-        """A kernel that Python calls; here it stays as it is written, but wraps around silently as machine code does."""
+        """A kernel that Python calls; here it stays as it is written, but wraps around silently as machine code
+        does."""
 
         def run(*args: Any) -> Any:
             with np.errstate(over="ignore"):

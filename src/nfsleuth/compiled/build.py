@@ -1,7 +1,7 @@
 """The child process that compiles kernels: a list of jobs comes in on standard input, object files go out.
 
-Numba makes a C function of each kernel (`numba.cfunc`), whose LLVM code, already optimised, becomes an object file. The C
-function takes pointers and lengths instead of arrays, and writes what the kernel returns to an int64 array.
+Numba makes a C function of each kernel (`numba.cfunc`), whose LLVM code, already optimised, becomes an object file. The
+C function takes pointers and lengths instead of arrays, and writes what the kernel returns to an int64 array.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def dtype_of(spelled: Any) -> np.dtype[Any]:
 
 
 def adapter_source(kinds: list[list[Any]], returns: int | None) -> str:
-    """Python source of the function with C types around a kernel. returns: as in `load`: None, 0 for one, or a number."""
+    """Python source of the function with C types around a kernel. returns: None, 0 for one, or a number."""
     parameters, arguments = ["out"], []
     for i, (kind, _, _, dimensions) in enumerate(kinds):
         name = f"a{i}"
@@ -85,9 +85,9 @@ def compile_kernel(kernel: Any, kinds: list[list[Any]], stem: Path) -> None:
     symbol = compiled.native_name
     code = _object_code(llvm, module)
     missing = [f.name for f in module.functions if f.is_declaration and f.name.startswith(("numba_", "NRT_"))]
-    _write(stem.with_suffix(".o"), code)
+    _write(stem.with_name(stem.name + ".o"), code)
     about = {"symbol": symbol, "returns": returns, "never_called": missing}
-    _write(stem.with_suffix(".json"), json.dumps(about).encode())
+    _write(stem.with_name(stem.name + ".json"), json.dumps(about).encode())
 
 
 def _object_code(llvm: Any, module: Any) -> bytes:

@@ -70,6 +70,7 @@ class Entry:
         self._bound: dict[tuple[Any, ...], tuple[Callable[[Sequence[Any]], Any], tuple[Kind, ...]]] = {}
 
     def __call__(self, *args: Any) -> Any:
+        """Run the machine code; it is loaded, or compiled, the first time."""
         key = tuple(id(a.dtype) if isinstance(a, (np.ndarray, np.void)) else type(a) for a in args)
         bound = self._bound.get(key)
         if bound is None:
@@ -89,6 +90,11 @@ def _stem(entry: Entry, kinds: Sequence[Kind]) -> Path:
     """The files of a kernel in the cache, without their endings."""
     digest = hashlib.sha256(repr([FORMAT, _processor(), [spelled(k) for k in kinds]]).encode())
     return _folder() / f"{entry.qualified}-{digest.hexdigest()[:24]}"
+
+
+def _file(stem: Path, ending: str) -> Path:
+    """A file of a kernel: names have dots of their own."""
+    return stem.with_name(stem.name + ending)
 
 
 @cache
@@ -112,12 +118,12 @@ def build_missing(wanted: Sequence[tuple[Entry, Sequence[Kind]]]) -> None:
     missing: dict[str, list[list[Any]]] = {}
     for entry, kinds in wanted:
         stem = _stem(entry, kinds)
-        if not stem.with_suffix(".json").exists():
+        if not _file(stem, ".json").exists():
             job = [entry.__name__, [spelled(k) for k in kinds], str(stem)]
             missing.setdefault(entry.function.__module__, []).append(job)
     if not missing:
         return
-    environment = {**os.environ, "NFSLEUTH_KERNELS": "numba"}
+    environment = {**os.environ, "NFSLEUTH_KERNELS": "build"}
     children = []
     for module, jobs in missing.items():
         child = subprocess.Popen(
@@ -149,8 +155,8 @@ def build_missing(wanted: Sequence[tuple[Entry, Sequence[Kind]]]) -> None:
 def _load(entry: Entry, kinds: Sequence[Kind]) -> Callable[[Sequence[Any]], Any]:
     """The machine code of a kernel as a function of its argument list."""
     stem = _stem(entry, kinds)
-    about = json.loads(stem.with_suffix(".json").read_text())
-    address = _link(stem.with_suffix(".o").read_bytes(), about["symbol"], tuple(about["never_called"]))
+    about = json.loads(_file(stem, ".json").read_text())
+    address = _link(_file(stem, ".o").read_bytes(), about["symbol"], tuple(about["never_called"]))
     types: list[Any] = [ctypes.c_void_p]
     for kind, _, dimensions in kinds:
         if kind in ("array", "record"):
@@ -169,7 +175,7 @@ def _load(entry: Entry, kinds: Sequence[Kind]) -> Callable[[Sequence[Any]], Any]
                 flat.append(argument.ctypes.data)
                 flat += argument.shape
             elif isinstance(argument, np.void):
-                flat.append(argument.__array_interface__["data"][0])
+                flat.append(_address(argument))
             else:
                 flat.append(argument)
         native(*flat)
@@ -178,6 +184,15 @@ def _load(entry: Entry, kinds: Sequence[Kind]) -> Callable[[Sequence[Any]], Any]
         return int(out[0]) if returns == 0 else tuple(out.tolist())
 
     return call
+
+
+def _address(record: np.void) -> int:
+    """Where a record lies. Asking the array that it is the only element of is much cheaper than asking the record."""
+    owner = record.base
+    if isinstance(owner, np.ndarray) and owner.size == 1 and owner.dtype is record.dtype:
+        return owner.ctypes.data
+    address: int = record.__array_interface__["data"][0]
+    return address
 
 
 @cache

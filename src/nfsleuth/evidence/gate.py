@@ -66,8 +66,7 @@ def on_link(client: Facts, around: Household) -> bool | None:
 
     Without them a shared /24 (or /64) with the server is the guess; False if not even that holds.
     """
-    neighbours = around.link.neighbours
-    if any(n.address == client.address and n.kind in ("arp", "nd") for n in neighbours):
+    if any(n.kind in ("arp", "nd") for n in around.link.at_address(client.address)):
         return True
     servers = [*client.servers, *around.link.servers]
     mine = subnet(client.address)
@@ -102,14 +101,14 @@ def _known_router(mac: str, around: Household, rules: Rules) -> Gate | None:
     prefix = rules.mac(mac)
     if prefix is not None and prefix.scope == "router":
         return Gate(Owner.ROUTER, mac, f"{prefix.text} is a virtual router's prefix ({prefix.source})")
-    if any(n.mac == mac and n.kind == "router" for n in around.link.neighbours):
+    if any(n.kind == "router" for n in around.link.of_mac(mac)):
         return Gate(Owner.ROUTER, mac, "this MAC announces itself as a router")
     return None
 
 
 def _own_bridge(client: Facts, mac: str, around: Household, rules: Rules) -> Gate | None:
     """The host of a NAT or bridge network has a virtual-looking MAC on it, and is no guest."""
-    if any(n.mac == mac and n.kind == "bridge" for n in around.link.neighbours):
+    if any(n.kind == "bridge" for n in around.link.of_mac(mac)):
         return Gate(Owner.BRIDGE, mac, "spanning tree names this MAC as a bridge: the virtualisation host itself")
     address = parse(client.address)
     network = rules.gateway(address) if address is not None else None
@@ -123,18 +122,24 @@ def _own_bridge(client: Facts, mac: str, around: Household, rules: Rules) -> Gat
 
 def _anonymised(client: Facts, around: Household, rules: Rules) -> Gate | None:
     """Anonymisers replace every MAC by a random locally administered one, servers' and makers' alike."""
-    link = around.link
-    texts = {*client.macs, *link.server_macs, *(m for c in around.clients for m in c.macs)}
-    texts |= {n.mac for n in link.neighbours if n.kind == "ip"}  # ARP's payload keeps the true ones
-    numbers = [n for n in map(mac_number, texts) if n is not None]
-    server_seen = bool(link.server_macs)
-    alike = len({n >> 40 for n in numbers}) == 1 and len({n >> 24 for n in numbers}) > 1
-    if len(numbers) < ANONYMISED_FROM or not server_seen or not alike:
-        return None
-    if not all(map(is_locally_administered, numbers)) or sum(rules.mac(t) is not None for t in texts) * 2 > len(texts):
+    if "anonymised" not in around.memo:
+        around.memo["anonymised"] = _all_anonymised(around, rules)
+    if not around.memo["anonymised"]:
         return None
     mac = next(iter(client.macs))
     return Gate(Owner.ANONYMISED, mac, "every MAC of the capture is locally administered: anonymised")
+
+
+def _all_anonymised(around: Household, rules: Rules) -> bool:
+    """Whether no MAC of the capture is one that a maker or a hypervisor gave."""
+    link = around.link
+    texts = {*link.server_macs, *(m for c in around.clients for m in c.macs)}
+    texts |= {n.mac for n in link.neighbours if n.kind == "ip"}  # ARP's payload keeps the true ones
+    numbers = [n for n in map(mac_number, texts) if n is not None]
+    alike = len({n >> 40 for n in numbers}) == 1 and len({n >> 24 for n in numbers}) > 1
+    if len(numbers) < ANONYMISED_FROM or not link.server_macs or not alike:
+        return False
+    return all(map(is_locally_administered, numbers)) and sum(rules.mac(t) is not None for t in texts) * 2 <= len(texts)
 
 
 def _forwarded(client: Facts, mac: str, around: Household, rules: Rules) -> Gate | None:

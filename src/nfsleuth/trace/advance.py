@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from nfsleuth.compiled import NO, YES, ZERO, entry, part
 from nfsleuth.trace import stream
 from nfsleuth.trace.connections import close, create, emit, find, is_full, observe_frame
 from nfsleuth.trace.hashing import mix
@@ -28,10 +29,10 @@ from nfsleuth.trace.state import (
 )
 from nfsleuth.trace.tables import Neighbour, Oddity, Role
 from nfsleuth.wire import ethernet, ip, rpc, tcp
-from nfsleuth.wire.kernel import NO, YES, ZERO, entry, part
 from nfsleuth.wire.packet import Header
 
 SYN_DF, SYN_ID, SYN_ECN, SYN_BAD_OPTIONS, SYN_TIMESTAMP_ZERO = 1, 2, 4, 8, 16  # CONNECTION.syn_flags
+LATE_SYN = 1 << 16  # bytes that may have been seen before the SYN of a connection
 TUNNEL_PORTS = (4789, 6081)  # VXLAN (RFC 7348), Geneve (RFC 8926)
 
 
@@ -45,11 +46,7 @@ def advance(s, buf, frames, first, ending):
     if ending:
         return _end(s, buf, first)
     for i in range(first, len(frames)):
-        if (
-            s["control"][Control.MESSAGES] > len(s["messages"]) - RESERVE_MESSAGES
-            or s["control"][Control.ARENA] > len(s["arena"]) - RESERVE_ARENA
-            or s["control"][Control.CONNECTIONS] > len(s["closed"]) - RESERVE_CONNECTIONS
-        ):
+        if _is_nearly_full(s):
             return np.int64(i)
         frame = frames[i]
         s["control"][Control.FRAME] = frame["number"]
@@ -67,11 +64,21 @@ def advance(s, buf, frames, first, ending):
 
 
 @part
+def _is_nearly_full(s):
+    """Whether what one more frame may bring could be too much for a table."""
+    return (
+        s["control"][Control.MESSAGES] > len(s["messages"]) - RESERVE_MESSAGES
+        or s["control"][Control.ARENA] > len(s["arena"]) - RESERVE_ARENA
+        or s["control"][Control.CONNECTIONS] > len(s["closed"]) - RESERVE_CONNECTIONS
+    )
+
+
+@part
 def _end(s, buf, first):
     """Nothing more will come: let in what still waits."""
     last = s["control"][Control.FREE]
     for c in range(first, last):
-        if s["control"][Control.MESSAGES] > len(s["messages"]) - RESERVE_MESSAGES:
+        if _is_nearly_full(s):
             return np.int64(c)
         if s["conns"][c]["used"]:
             for side in range(2):
@@ -174,6 +181,11 @@ def _begins_again(s, p, found):
     conn = s["conns"][found >> 1]
     if conn["syns"] > 0 and conn["syn_side"] == found & 1 and conn["syn_sequence"] == p["sequence"]:
         return False  # a retransmission, or the same frame captured twice
+    cursor = s["cursors"][found]
+    if conn["syns"] == 0 and cursor["phase"] != Phase.NEW:
+        since = stream.ahead(cursor["next"], p["sequence"] + 1)
+        if 0 <= since < LATE_SYN:
+            return False  # it began what is known already: the capture has the frames out of order
     return conn["payload"][0] + conn["payload"][1] > 0
 
 
@@ -203,9 +215,12 @@ def _syn(s, c, side, p, buf, end):
     )
     if p["options_bad"]:
         note(s, Oddity.TCP_OPTIONS_MALFORMED)
-    conn["role"] = Role.SYN.value
-    conn["flip"] = side
-    stream.begin(s, 2 * c + side, p["sequence"] + 1)
+    if conn["role"] != Role.RPC:
+        conn["role"] = Role.SYN.value
+        conn["flip"] = side
+    conn["synack_time"] = 0
+    if conn["payload"][side] == 0:
+        stream.begin(s, 2 * c + side, p["sequence"] + 1)
 
 
 @part
@@ -219,7 +234,8 @@ def _syn_ack(s, c, side, p):
         if conn["role"] == Role.GUESS:
             conn["role"] = Role.SYN.value
             conn["flip"] = 1 - side
-        stream.begin(s, 2 * c + side, p["sequence"] + 1)
+        if conn["payload"][side] == 0:
+            stream.begin(s, 2 * c + side, p["sequence"] + 1)
 
 
 @part
@@ -232,9 +248,9 @@ def _udp(s, p, buf, end):
     at = p["payload_at"]
     length = p["payload_length"]
     readable = min(end - at, length)
-    if p["destination_port"] in TUNNEL_PORTS:
-        note(s, Oddity.TUNNEL)
     if rpc.plausible_message(buf, at, at + readable) < 0:
+        if p["destination_port"] in TUNNEL_PORTS:
+            note(s, Oddity.TUNNEL)
         router = p["destination_port"] == HSRP_PORT and p["ttl"] == 1
         meet(
             s,
@@ -257,7 +273,7 @@ def _udp(s, p, buf, end):
     cut = YES if readable < length else NO
     if p["fragment_more"] == 1:
         _remember_fragment(s, p, NONE, side)
-        cut = NO  # the rest comes in other fragments and is not wanted
+        cut = YES if readable < HEAD else NO  # the rest comes in other fragments and is not wanted
     cursor = s["cursors"][2 * c + side]
     cursor["message_frame"] = s["control"][Control.FRAME]
     cursor["message_time"] = s["control"][Control.TIME]
@@ -270,7 +286,8 @@ def _fragment_place(s, p):
     """Key of the datagram that `p` is a part of, never 0 (RFC 791: addresses, protocol, identification)."""
     h = mix(mix(np.uint64(s["control"][Control.SEED]), p["source_hi"]), p["source_lo"])
     h = mix(mix(h, p["destination_hi"]), p["destination_lo"])
-    return mix(mix(h, np.uint64(p["fragment_id"])), np.uint64(p["version"])) | np.uint64(1)
+    protocol = p["protocol"] if p["version"] == 4 else ZERO  # later fragments of IPv6 need not repeat it
+    return mix(mix(h, np.uint64(p["fragment_id"])), np.uint64(protocol)) | np.uint64(1)
 
 
 @part

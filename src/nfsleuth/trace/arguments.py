@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import numpy as np
 
+from nfsleuth.compiled import NO, ZERO, part
 from nfsleuth.trace.hashing import mix_bytes
 from nfsleuth.trace.identities import report, report_pair
 from nfsleuth.trace.notes import note
 from nfsleuth.trace.state import LONGEST_NAME
 from nfsleuth.trace.tables import MAX_OPS, Identity, Oddity
+from nfsleuth.trace.transfers import OP_WRITE, is_read, is_write
 from nfsleuth.wire import rpc
 from nfsleuth.wire.fields import be32, be64
-from nfsleuth.wire.kernel import NO, ZERO, part
 from nfsleuth.wire.nfs4 import MAIN_RANK
 from nfsleuth.wire.programs import ARGS, CODE, RESULTS, Table
 from nfsleuth.wire.walk import CUT, MALFORMED, walk
@@ -23,8 +24,8 @@ from nfsleuth.wire.xdr import Mark
 
 UNKNOWN_OPERATION = 1  # the walk ends, nothing is wrong
 OP_CREATE_SESSION, OP_EXCHANGE_ID, OP_SETCLIENTID = 43, 42, 35
-OP_OPEN, OP_READDIR, OP_WRITE = 18, 26, 38
-PROC3_READ, PROC3_WRITE = 6, 7
+OP_OPEN, OP_READDIR, OP_SEQUENCE = 18, 26, 53
+MOUNT_MNT = 1  # the only procedure of MOUNT whose results begin with a status, RFC 1813 section 5.2
 LARGEST_TAG = 1024
 
 
@@ -76,7 +77,7 @@ def read_arguments(s, c, call, buf, at, end, from_client):
     status = walk(CODE, entry, buf, at, end, s["marks"])
     _take_call(s, call, buf, end)
     _take_identities(s, c, buf, end, from_client, procedure)
-    if status == CUT and program == rpc.PROGRAM_NFS and procedure == PROC3_WRITE and s["marks"][Mark.OFFSET, 0] >= 0:
+    if status == CUT and program == rpc.PROGRAM_NFS and is_write(call) and s["marks"][Mark.OFFSET, 0] >= 0:
         return np.int64(0)  # what is missing is the data to be written
     return status
 
@@ -249,16 +250,22 @@ def read_results(s, c, call, buf, at, end):
     table = _table(program, version)
     if table == Table.NFS4 or table == Table.CALLBACK:
         return _compound_results(s, c, call, buf, at, end, table)
+    mounts = program == rpc.PROGRAM_MOUNT and procedure == MOUNT_MNT
+    if program != rpc.PROGRAM_NFS and program != rpc.PROGRAM_NFSACL and not mounts:
+        if program != rpc.PROGRAM_NLM and program != rpc.PROGRAM_NSM:
+            call["status"] = 0
+        return np.int64(0)
     if end - at < 4:
         return np.int64(CUT)
-    if program == rpc.PROGRAM_NFS or program == rpc.PROGRAM_MOUNT or program == rpc.PROGRAM_NFSACL:
-        call["status"] = be32(buf, at)
-    elif program != rpc.PROGRAM_NLM and program != rpc.PROGRAM_NSM:
-        call["status"] = 0
-        return np.int64(0)
+    call["status"] = be32(buf, at)
     if program != rpc.PROGRAM_NFS or call["status"] != 0 or version > 3:
         return np.int64(0)
-    if procedure != PROC3_READ and procedure != PROC3_WRITE:
+    if is_write(call) and version == 2:
+        call["bytes"] = call[
+            "count"
+        ]  # the results do not say it, but all or nothing was written (RFC 1094 section 2.2.9)
+        return np.int64(0)
+    if not is_read(call) and not is_write(call):
         return np.int64(0)  # nothing in other results is wanted
     entry = _entry(RESULTS, table, procedure)
     if entry < 0:
@@ -269,6 +276,23 @@ def read_results(s, c, call, buf, at, end):
         call["bytes"] = _count(s["marks"])
         return np.int64(0)
     return status
+
+
+@part
+def read_unmatched(s, c, buf, at, end):
+    """A reply whose call was not captured: a COMPOUND that began with SEQUENCE tells the session all the same.
+
+    No other results look like that: status 0, an empty tag, a count, operation 53 with status 0, and 16 bytes.
+    """
+    if end - at < 24 or be32(buf, at + 8) != rpc.ACCEPTED or be32(buf, at + 16) > rpc.MOST_AUTH:
+        return
+    body = at + 20 + ((be32(buf, at + 16) + 3) & ~3)
+    if end - body < 40 or be32(buf, body) != 0 or be32(buf, body + 4) != 0 or be32(buf, body + 8) != 0:
+        return
+    if be32(buf, body + 16) == OP_SEQUENCE and be32(buf, body + 20) == 0:
+        session = body + 24
+        high, low = be64(buf, session), be64(buf, session + 8)
+        report(s, c, Identity.SESSION.value, NO, buf, session, ZERO, end, high, low)
 
 
 @part

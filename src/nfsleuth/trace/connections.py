@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import numpy as np
 
+from nfsleuth.compiled import part
 from nfsleuth.trace.hashing import mix
 from nfsleuth.trace.notes import note
 from nfsleuth.trace.state import NONE, Control, Phase
 from nfsleuth.trace.tables import Oddity, Role
-from nfsleuth.wire.kernel import part
+from nfsleuth.trace.transfers import READ, WRITE
 
 NFS_PORT = 2049
 CANDIDATES = 16  # connections of which the one that was silent longest is dropped
@@ -127,11 +128,17 @@ def reset(s, c):
         conn["keepalives"][side] = 0
         conn["zero_windows"][side] = 0
         conn["gaps"][side] = 0
+        conn["reading"][side] = 0
+        conn["busy"][side] = 0  # here the index means READ and WRITE
+        conn["busy_floor"][side] = 0
+        conn["busy_from"][side] = 0
+        conn["busy_until"][side] = 0
         cursor = s["cursors"][2 * c + side]
         cursor["phase"] = Phase.NEW.value
         cursor["ever"] = 0
         cursor["done"] = 0
         cursor["impatient"] = 0
+        cursor["tail"] = 0
         cursor["skip"] = 0
         cursor["mark"] = 0
         cursor["mark_have"] = 0
@@ -158,12 +165,9 @@ def reset(s, c):
     conn["errors"] = 0
     conn["reads"] = 0
     conn["read_bytes"] = 0
-    conn["read_busy"] = 0
-    conn["reads_out"] = 0
     conn["writes"] = 0
     conn["write_bytes"] = 0
-    conn["write_busy"] = 0
-    conn["writes_out"] = 0
+    conn["last_call"] = 0
     conn["names_left"] = s["control"][Control.NAMES]
 
 
@@ -284,10 +288,11 @@ def emit(s, c):
     row["errors"] = conn["errors"]
     row["reads"] = conn["reads"]
     row["read_bytes"] = conn["read_bytes"]
-    row["read_busy"] = conn["read_busy"]
+    row["read_busy"] = conn["busy"][READ] + conn["busy_until"][READ] - conn["busy_from"][READ]
     row["writes"] = conn["writes"]
     row["write_bytes"] = conn["write_bytes"]
-    row["write_busy"] = conn["write_busy"]
+    row["write_busy"] = conn["busy"][WRITE] + conn["busy_until"][WRITE] - conn["busy_from"][WRITE]
+    row["last_call"] = conn["last_call"]
 
 
 @part

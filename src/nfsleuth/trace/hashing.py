@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from nfsleuth.wire.kernel import part
+from nfsleuth.compiled import part
 
 _GOLDEN = np.uint64(0x9E37_79B9_7F4A_7C15)  # 2**64 / golden ratio, odd
 _SHIFT = np.uint64(29)

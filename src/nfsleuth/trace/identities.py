@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from nfsleuth.compiled import part
 from nfsleuth.trace.hashing import mix, mix_bytes
 from nfsleuth.trace.notes import note
 from nfsleuth.trace.state import Control
 from nfsleuth.trace.tables import Identity, Oddity
-from nfsleuth.wire.kernel import part
 
 
 @part

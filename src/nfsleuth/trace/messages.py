@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from nfsleuth.trace.arguments import read_arguments, read_results
+from nfsleuth.compiled import NO, YES, entry, part
+from nfsleuth.trace.arguments import read_arguments, read_results, read_unmatched
 from nfsleuth.trace.identities import report
 from nfsleuth.trace.notes import note
 from nfsleuth.trace.pending import add_pending, find_pending, hand_out
-from nfsleuth.trace.state import HEAD, IN_CHUNK, LONGEST_NAME, RESERVE_ROWS, RESERVE_TEXT, Control
-from nfsleuth.trace.stream import ignore
+from nfsleuth.trace.state import ENDED, HEAD, IN_CHUNK, LONGEST_NAME, RESERVE_ROWS, RESERVE_TEXT, Control
 from nfsleuth.trace.tables import (
     CALL_CUT,
     CALL_FROM_SERVER,
@@ -23,16 +23,12 @@ from nfsleuth.trace.tables import (
     Role,
     Version,
 )
+from nfsleuth.trace.transfers import end_message, end_transfer
 from nfsleuth.wire import rpc
 from nfsleuth.wire.fields import be32
-from nfsleuth.wire.kernel import NO, YES, entry, part
 from nfsleuth.wire.walk import CUT, MALFORMED
 
 STATUS_NO_REPLY, STATUS_NOT_DECODED, STATUS_ACCEPT, STATUS_DENIED = -1, -2, -100, -200
-OP_READ, OP_WRITE = 25, 38  # RFC 7531
-PROC3_READ, PROC3_WRITE = 6, 7  # RFC 1813; the same numbers mean READ and WRITECACHE in version 2
-PROC2_WRITE = 8  # RFC 1094
-STARTTLS = 0x53544152  # the first four bytes of the verifier that RFC 9289 section 4.1 asks for
 
 
 @entry
@@ -54,7 +50,9 @@ def decode_messages(s, buf, first):
             continue
         s["control"][Control.FRAME] = message["seen_frame"]
         s["control"][Control.TIME] = message["seen_time"]
-        if message["where"] == IN_CHUNK:
+        if message["where"] == ENDED:
+            end_message(s["conns"][c], np.int64(message["stream"]) & 1, message["seen_time"])
+        elif message["where"] == IN_CHUNK:
             _decode(s, c, message, buf)
         else:
             _decode(s, c, message, s["arena"][:])
@@ -66,6 +64,7 @@ def _decode(s, c, message, buf):
     """Decode one message; its bytes lie in `buf`."""
     at = message["at"]
     end = at + message["length"]
+    s["conns"][c]["reading"][np.int64(message["stream"]) & 1] = 0
     status = CUT
     if end - at >= 12:
         kind = be32(buf, at + 4)
@@ -227,15 +226,16 @@ def _enter(s, c, side, call, buf, from_client):
     conn["flavors"] |= call["flavor"] & 0xBF  # without GSS_HIDDEN, which is a note to ourselves here
     if from_client == 1:
         conn["calls"] += 1
+        conn["last_call"] = max(conn["last_call"], call["call_time"])
         _settle_role(conn, side, program)
         if program == Program.NFS:
             conn["nfs_calls"] += 1
             conn["versions"] |= _version_bit(call)
     xid = np.int64(call["xid"])
-    way = add_pending(s, c, xid)
+    way = add_pending(s, c, side, xid)
     if way < 0:
         note(s, Oddity.CALL_RETRANSMITTED)
-        way = find_pending(s, c, xid)
+        way = find_pending(s, c, side, xid)
         s["pending"][way]["flags"] |= CALL_RETRANSMITTED
         return
     s["pending"][way] = call
@@ -244,8 +244,6 @@ def _enter(s, c, side, call, buf, from_client):
         s["pending"][way]["name_length"] = length
         for i in range(length):
             s["pending_names"][way, i] = buf[call["name_at"] + i]
-    if program == Program.NFS:
-        _begin_transfer(conn, call)
 
 
 @part
@@ -271,63 +269,19 @@ def _version_bit(call):
 
 
 @part
-def is_read(call):
-    """Whether an NFS call reads file data."""
-    if call["version"] == 4:
-        return call["main"] == OP_READ
-    return call["procedure"] == PROC3_READ
-
-
-@part
-def is_write(call):
-    """Whether an NFS call writes file data."""
-    if call["version"] == 4:
-        return call["main"] == OP_WRITE
-    return call["procedure"] == (PROC3_WRITE if call["version"] == 3 else PROC2_WRITE)
-
-
-@part
-def _begin_transfer(conn, call):
-    if is_read(call):
-        if conn["reads_out"] == 0:
-            conn["read_since"] = call["call_time"]
-        conn["reads_out"] += 1
-    elif is_write(call):
-        if conn["writes_out"] == 0:
-            conn["write_since"] = call["call_time"]
-        conn["writes_out"] += 1
-
-
-@part
-def _end_transfer(conn, call):
-    if is_read(call):
-        conn["reads"] += 1
-        conn["read_bytes"] += np.int64(call["bytes"])
-        conn["reads_out"] -= 1
-        if conn["reads_out"] <= 0:
-            conn["reads_out"] = 0
-            conn["read_busy"] += max(call["reply_time"] - conn["read_since"], 0)
-    elif is_write(call):
-        conn["writes"] += 1
-        conn["write_bytes"] += np.int64(call["bytes"])
-        conn["writes_out"] -= 1
-        if conn["writes_out"] <= 0:
-            conn["writes_out"] = 0
-            conn["write_busy"] += max(call["reply_time"] - conn["write_since"], 0)
-
-
-@part
 def _reply(s, c, message, buf, at, end):
     """A reply; returns a status as `_call` does."""
-    way = find_pending(s, c, be32(buf, at))
+    side = np.int64(message["stream"]) & 1
+    way = find_pending(s, c, 1 - side, be32(buf, at))
     if way < 0:
         note(s, Oddity.REPLY_UNMATCHED)
+        read_unmatched(s, c, buf, at, end)
         return np.int64(0)
     call = s["pending"][way]
     status = _reply_body(s, c, call, buf, at, end)
     if status < 0:
         call["flags"] |= CALL_REPLY_CUT
-    _answer(s, c, message, way)
+    _answer(s, c, side, message, way)
     return status
 
 
@@ -343,10 +297,9 @@ def _reply_body(s, c, call, buf, at, end):
     length = be32(buf, at + 16)
     if length > rpc.MOST_AUTH:
         return np.int64(MALFORMED)
-    if call["flavor"] == Flavor.TLS and length == 8 and end - at >= 24 and be32(buf, at + 20) == STARTTLS:
+    if rpc.is_starttls(buf, at, end):
         s["conns"][c]["flavors"] |= Flavor.TLS
         note(s, Oddity.TLS)
-        ignore(s, c)
         call["status"] = 0
         return np.int64(1)
     body = at + 20 + ((length + 3) & ~3)
@@ -370,8 +323,8 @@ def _reply_body(s, c, call, buf, at, end):
 
 
 @part
-def _answer(s, c, message, way):
-    """A reply was decoded: count it and hand the call out."""
+def _answer(s, c, side, message, way):
+    """A reply of `side` was decoded: count it and hand the call out."""
     conn = s["conns"][c]
     call = s["pending"][way]
     call["reply_frame"] = message["frame"]
@@ -383,5 +336,5 @@ def _answer(s, c, message, way):
         if call["status"] > 0:
             conn["errors"] += 1
         if call["program"] == rpc.PROGRAM_NFS:
-            _end_transfer(conn, call)
+            end_transfer(conn, side, call)
     hand_out(s, way)

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import numpy as np
 
+from nfsleuth.compiled import ZERO, part
 from nfsleuth.trace.hashing import mix
 from nfsleuth.trace.notes import note
 from nfsleuth.trace.state import Control
 from nfsleuth.trace.tables import Neighbour, Oddity
 from nfsleuth.wire.fields import be16, be32, be48
 from nfsleuth.wire.ip import PROTOCOL_ICMPV6, PROTOCOL_OSPF, PROTOCOL_VRRP
-from nfsleuth.wire.kernel import ZERO, part
 
 PROBES = 16
 _NO_MAC = np.uint64(0xFFFF_FFFF_FFFF_FFFF)

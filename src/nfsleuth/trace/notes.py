@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from nfsleuth.compiled import part
 from nfsleuth.trace.state import Control
-from nfsleuth.wire.kernel import part
 
 
 @part

@@ -7,27 +7,26 @@ from __future__ import annotations
 
 import numpy as np
 
+from nfsleuth.compiled import part
 from nfsleuth.trace.hashing import mix
 from nfsleuth.trace.notes import note
 from nfsleuth.trace.state import NONE, Control
 from nfsleuth.trace.tables import Oddity
-from nfsleuth.wire.kernel import part
 
 WAYS = 4
 
 
 @part
-def key_of(s, c, xid):
-    """Key of a call, never 0."""
-    return mix(mix(np.uint64(s["control"][Control.SEED]), np.uint64(s["conns"][c]["uid"])), np.uint64(xid)) | np.uint64(
-        1
-    )
+def key_of(s, c, side, xid):
+    """Key of a call that `side` sent, never 0. Both sides of an NFSv4.1 connection call, with xids of their own."""
+    h = mix(np.uint64(s["control"][Control.SEED]), np.uint64(s["conns"][c]["uid"]))
+    return mix(mix(h, np.uint64(side)), np.uint64(xid)) | np.uint64(1)
 
 
 @part
-def find_pending(s, c, xid):
-    """Row of the outstanding call with `xid` on connection `c`, or NONE."""
-    key = key_of(s, c, xid)
+def find_pending(s, c, side, xid):
+    """Row of the outstanding call with `xid` that `side` of connection `c` sent, or NONE."""
+    key = key_of(s, c, side, xid)
     first = np.int64((key >> np.uint64(8)) & np.uint64(len(s["pending_keys"]) - WAYS))
     for way in range(first, first + WAYS):
         if s["pending_keys"][way] == key:
@@ -36,9 +35,9 @@ def find_pending(s, c, xid):
 
 
 @part
-def add_pending(s, c, xid):
-    """Row for a new call with `xid`, or NONE if it is outstanding already (a retransmission)."""
-    key = key_of(s, c, xid)
+def add_pending(s, c, side, xid):
+    """Row for a new call with `xid` from `side`, or NONE if it is outstanding already (a retransmission)."""
+    key = key_of(s, c, side, xid)
     first = np.int64((key >> np.uint64(8)) & np.uint64(len(s["pending_keys"]) - WAYS))
     oldest = first
     for way in range(first, first + WAYS):

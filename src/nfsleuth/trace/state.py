@@ -69,14 +69,15 @@ CONN = np.dtype(
         ("errors", np.int64),
         ("reads", np.int64),
         ("read_bytes", np.int64),
-        ("read_busy", np.int64),
-        ("read_since", np.int64),
-        ("reads_out", np.int64),
         ("writes", np.int64),
         ("write_bytes", np.int64),
-        ("write_busy", np.int64),
-        ("write_since", np.int64),
-        ("writes_out", np.int64),
+        ("last_call", np.int64),
+        # Stretches of time with transfers outstanding, of READ and of WRITE (trace.transfers):
+        ("busy", np.int64, 2),  # ns, in the stretches that are over
+        ("busy_floor", np.int64, 2),  # when the last of these ended
+        ("busy_from", np.int64, 2),  # the stretch that may still grow
+        ("busy_until", np.int64, 2),
+        ("reading", np.uint8, 2),  # per side: 1 if the last message that it sent answers a READ
         ("names_left", np.int32),  # file names that may still be reported
     ],
     align=True,
@@ -99,6 +100,7 @@ CURSOR = np.dtype(
         ("done", np.uint8),  # 1: the current message's beginning has been handed over, its rest is passed over
         ("impatient", np.uint8),  # 1: do not wait any longer for what is missing
         ("last_fragment", np.uint8),
+        ("tail", np.uint8),  # 1: the end of the message that is being passed over is to be told
         ("next", np.int64),  # sequence number expected
         ("skip", np.int64),  # bytes to pass over
         ("mark", np.int64),  # bytes of a record mark that a segment boundary has cut
@@ -132,7 +134,7 @@ HELD = np.dtype(
 MESSAGE = np.dtype(
     [
         ("stream", np.int32),  # cursor
-        ("where", np.uint8),  # IN_CHUNK or IN_ARENA
+        ("where", np.uint8),  # IN_CHUNK or IN_ARENA; ENDED: not a message, but the end of the stream's last one
         ("cut", np.uint8),  # 1: the capture lacks what follows
         ("at", np.int64),  # in the chunk's buffer or the arena
         ("length", np.int64),  # bytes of the message's beginning
@@ -144,7 +146,7 @@ MESSAGE = np.dtype(
     ],
     align=True,
 )
-IN_CHUNK, IN_ARENA = np.int64(0), np.int64(1)
+IN_CHUNK, IN_ARENA, ENDED = np.int64(0), np.int64(1), np.int64(2)
 
 FRAGMENT = np.dtype(
     [

@@ -14,13 +14,13 @@ from __future__ import annotations
 
 import numpy as np
 
+from nfsleuth.compiled import NO, YES, ZERO, part
 from nfsleuth.trace.connections import NFS_PORT
 from nfsleuth.trace.notes import note
-from nfsleuth.trace.state import HEAD, HELD_BYTES, IN_ARENA, IN_CHUNK, MOST_HELD, NONE, Control, Phase
+from nfsleuth.trace.state import ENDED, HEAD, HELD_BYTES, IN_ARENA, IN_CHUNK, MOST_HELD, NONE, Control, Phase
 from nfsleuth.trace.tables import Flavor, Oddity
 from nfsleuth.wire.fields import be32, u8
-from nfsleuth.wire.kernel import NO, YES, ZERO, part
-from nfsleuth.wire.rpc import HEADER_SEEN, LARGEST_RECORD, is_message, plausible_record
+from nfsleuth.wire.rpc import HEADER_SEEN, LARGEST_RECORD, is_message, is_starttls, plausible_record
 
 SEQUENCE_MASK = 0xFFFF_FFFF
 PATIENCE = 4  # waiting segments after which an acknowledgment of the other side ends the wait
@@ -54,6 +54,8 @@ def segment(s, k, buf, at, captured, sequence, length):
     """
     cursor = s["cursors"][k]
     if cursor["phase"] == Phase.IGNORED:
+        if length > 0 and ahead(sequence, cursor["next"]) + length > 0:
+            cursor["next"] = (sequence + length) & SEQUENCE_MASK  # keep-alives are still told by it
         return
     if cursor["phase"] == Phase.NEW:
         cursor["phase"] = Phase.LOST.value
@@ -66,14 +68,13 @@ def segment(s, k, buf, at, captured, sequence, length):
             s["conns"][k >> 1]["retransmitted"][k & 1] += 1
             note(s, Oddity.SEGMENT_REPEATED)
             return
-        if cursor["held_count"] > 0 or _is_early(cursor, sequence):
+        if _is_early(cursor, sequence):
             if not _hold(s, k, buf, at, captured, sequence, length):
                 return
             if cursor["held_count"] >= MOST_HELD:
                 cursor["impatient"] = 1
         else:
             consume(s, k, buf, at, captured, sequence, length, IN_CHUNK)
-            return
     while cursor["held"] >= 0:
         slot = np.int64(cursor["held"])
         held = s["held"][slot]
@@ -166,7 +167,7 @@ def consume(s, k, buf, at, captured, sequence, length, where):
     elif delta > 0:
         if cursor["phase"] == Phase.SYNCED:
             if delta <= cursor["skip"]:
-                cursor["skip"] -= delta
+                _pass_over(s, k, delta)
             else:
                 lose(s, k)
     if length <= 0:
@@ -175,7 +176,7 @@ def consume(s, k, buf, at, captured, sequence, length, where):
     while length > 0:
         if cursor["skip"] > 0:
             step = min(cursor["skip"], length)
-            cursor["skip"] -= step
+            _pass_over(s, k, step)
         elif cursor["phase"] == Phase.LOST:
             step = _search(s, k, buf, at, captured)
         elif cursor["phase"] == Phase.IGNORED:
@@ -189,6 +190,23 @@ def consume(s, k, buf, at, captured, sequence, length, where):
         at += step
         captured -= step
         length -= step
+
+
+@part
+def _pass_over(s, k, step):
+    """Bytes that nobody wants to see, or that are missing; if a message ends with them, tell when."""
+    cursor = s["cursors"][k]
+    cursor["skip"] -= step
+    if cursor["skip"] > 0 or cursor["tail"] == 0 or cursor["last_fragment"] == 0:
+        return
+    cursor["tail"] = 0
+    n = s["control"][Control.MESSAGES]
+    s["control"][Control.MESSAGES] = n + 1
+    message = s["messages"][n]
+    message["stream"] = k
+    message["where"] = ENDED
+    message["seen_frame"] = s["control"][Control.FRAME]
+    message["seen_time"] = s["control"][Control.TIME]
 
 
 @part
@@ -216,6 +234,7 @@ def _read_mark(s, k, buf, at, captured):
         return step
     if cursor["last_fragment"] == 1:
         cursor["done"] = 0
+        cursor["tail"] = 0
         cursor["message_bytes"] = 0
         cursor["message_frame"] = s["control"][Control.FRAME]
         cursor["message_time"] = s["control"][Control.TIME]
@@ -261,6 +280,7 @@ def _read_message(s, k, buf, at, captured, length, where):
             _hand_over_head(s, k, cut)
     cursor["fragment_left"] -= step
     if cursor["done"] == 1:
+        cursor["tail"] = 0 if complete else 1
         cursor["skip"] = cursor["fragment_left"]
         cursor["fragment_left"] = 0
     return step
@@ -285,6 +305,8 @@ def hand_over(s, k, buf, at, length, cut, where):
     message["time"] = cursor["message_time"]
     message["seen_frame"] = s["control"][Control.FRAME]
     message["seen_time"] = s["control"][Control.TIME]
+    if is_starttls(buf, at, at + length):
+        ignore(s, k >> 1)
     if where == IN_CHUNK:
         message["at"] = at
         return
@@ -322,6 +344,7 @@ def search_from_here(s, k):
     free_head(s, cursor)
     cursor["phase"] = Phase.LOST.value
     cursor["done"] = 0
+    cursor["tail"] = 0
     cursor["skip"] = 0
     cursor["mark"] = 0
     cursor["mark_have"] = 0
@@ -374,7 +397,8 @@ def _search(s, k, buf, at, captured):
     cursor = s["cursors"][k]
     conn = s["conns"][k >> 1]
     on_nfs_port = conn["port"][0] == NFS_PORT or conn["port"][1] == NFS_PORT
-    if cursor["ever"] == 0 and conn["calls"] == 0 and on_nfs_port and captured >= 5 and _is_tls(cursor, buf, at):
+    never = cursor["ever"] == 0 and s["cursors"][k ^ 1]["ever"] == 0  # not conn["calls"]: decoding is behind
+    if never and on_nfs_port and captured >= 5 and _is_tls(cursor, buf, at):
         conn["flavors"] |= Flavor.TLS
         note(s, Oddity.TLS)
         ignore(s, k >> 1)
@@ -387,7 +411,7 @@ def _search(s, k, buf, at, captured):
                 note(s, Oddity.RESYNCHRONISED)
                 return p - at
     cursor["fruitless"] += 1
-    if cursor["ever"] == 0 and cursor["fruitless"] >= FRUITLESS and conn["calls"] == 0 and not on_nfs_port:
+    if never and cursor["fruitless"] >= FRUITLESS and not on_nfs_port:
         note(s, Oddity.NOT_RPC)
         ignore(s, k >> 1)
     return LEFT

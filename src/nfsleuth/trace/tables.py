@@ -110,6 +110,7 @@ CONNECTION = np.dtype(
         ("writes", np.int64),
         ("write_bytes", np.int64),
         ("write_busy", np.int64),
+        ("last_call", np.int64),  # time of the client's last RPC call, 0 none: keep-alives and the server do not count
     ],
     align=True,
 )

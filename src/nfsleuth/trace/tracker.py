@@ -13,6 +13,7 @@ from __future__ import annotations
 import numpy as np
 
 from nfsleuth.capture.frames import FRAME, Chunk
+from nfsleuth.compiled import build_all
 from nfsleuth.trace import tables
 from nfsleuth.trace.advance import abandon_calls, advance, emit_all
 from nfsleuth.trace.messages import decode_messages
@@ -28,7 +29,16 @@ class Tracker:
     """
 
     def __init__(self, *, keep_calls: bool = False, budget: Budget | None = None) -> None:
-        self._state = allocate(budget or Budget(), keep_calls)
+        state = self._state = allocate(budget or Budget(), keep_calls)
+        buffer, frames = np.zeros(1, np.uint8), np.zeros(0, FRAME)
+        build_all(
+            [
+                (advance, (state, buffer, frames, 0, False)),
+                (decode_messages, (state, buffer, 0)),
+                (abandon_calls, (state, 0)),
+                (emit_all, (state,)),
+            ]
+        )
 
     def feed(self, chunk: Chunk) -> list[Rows]:
         """Take in a chunk; returns the rows that this finished, often none, in tables of bounded size.

@@ -14,8 +14,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from nfsleuth.compiled import part
 from nfsleuth.wire.fields import be16, be32, be48, le32
-from nfsleuth.wire.kernel import part
 from nfsleuth.wire.packet import Header
 
 LINK_NULL = 0

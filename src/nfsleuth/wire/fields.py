@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from nfsleuth.wire.kernel import part
+from nfsleuth.compiled import part
 
 _1, _2, _3 = np.uint64(1), np.uint64(2), np.uint64(3)
 

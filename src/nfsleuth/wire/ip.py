@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from nfsleuth.compiled import part
 from nfsleuth.wire.fields import be16, be32, be64
-from nfsleuth.wire.kernel import part
 from nfsleuth.wire.packet import Header
 
 PROTOCOL_HOP_BY_HOP = 0

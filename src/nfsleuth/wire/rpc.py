@@ -11,8 +11,8 @@ found in the middle: every field that has few legal values must have one of them
 
 from __future__ import annotations
 
+from nfsleuth.compiled import part
 from nfsleuth.wire.fields import be32
-from nfsleuth.wire.kernel import part
 
 CALL, REPLY = 0, 1
 RPC_VERSION = 2
@@ -30,6 +30,8 @@ PROGRAM_NLM = 100021
 PROGRAM_NSM = 100024
 PROGRAM_NFSACL = 100227
 CALLBACK_FIRST, CALLBACK_LAST = 0x40000000, 0x5FFFFFFF  # transient numbers: NFSv4.0 callbacks; 4.1 uses 0x40000000
+
+STARTTLS = (0x53544152, 0x54544C53)  # the verifier that accepts AUTH_TLS, as two words: RFC 9289 section 4.1
 
 LARGEST_RECORD = 16 << 20  # a longer record mark is no RPC: servers take at most some MiB per call
 SMALLEST_MESSAGE = 24  # an accepted reply without results; a call is longer
@@ -71,6 +73,14 @@ def is_message(buf, at):
     """Whether the 12 bytes at `at` can begin an RPC message: the check where a record mark is known to stand before."""
     kind = be32(buf, at + 4)
     return (kind == CALL and be32(buf, at + 8) == RPC_VERSION) or (kind == REPLY and be32(buf, at + 8) <= DENIED)
+
+
+@part
+def is_starttls(buf, at, end):
+    """Whether the message at `at` is the reply after which a connection is encrypted (RFC 9289 section 4.1)."""
+    if end - at < 28 or be32(buf, at + 4) != REPLY or be32(buf, at + 8) != ACCEPTED or be32(buf, at + 16) != 8:
+        return False
+    return be32(buf, at + 20) == STARTTLS[0] and be32(buf, at + 24) == STARTTLS[1]
 
 
 @part

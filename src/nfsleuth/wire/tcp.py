@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from nfsleuth.compiled import part
 from nfsleuth.wire.fields import be16, be32
-from nfsleuth.wire.kernel import part
 from nfsleuth.wire.packet import Header
 
 FIN, SYN, RST, ACK, ECE, CWR = 0x01, 0x02, 0x04, 0x10, 0x40, 0x80

@@ -10,8 +10,8 @@ from typing import TypeAlias
 
 import numpy as np
 
+from nfsleuth.compiled import entry, part
 from nfsleuth.wire.fields import be32
-from nfsleuth.wire.kernel import entry, part
 from nfsleuth.wire.programs import NFS_CB, NFS_CB_LAST, Table
 from nfsleuth.wire.xdr import (
     CUT,
