@@ -8,7 +8,8 @@
   calls that share a segment the cut leaves the first, whoever reads the file
 - meta: the calls of `ls -lR` and of reading 300 small files; 10,000 connections of 200 clients, about 400,000 calls
 
-The same seed gives the same file. `--size` scales the number of clients, and with them frames, bytes and connections.
+The same seed gives the same file. `--size` scales the number of clients, and with them frames, bytes and connections;
+`--length` scales what each client does.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from template import Piece, Template, load
 HERE = Path(__file__).parent
 LAB_CAPTURE = HERE.parent / "tests" / "captures" / "reads.pcap.zst"
 DATA = HERE / "data"
-REVISION = 1  # of the recipes: files of another revision are made again
+REVISION = 2  # of the recipes: files of another revision are made again
 
 CLIENTS = 200
 FULL_BYTES = 4_000_000  # wanted per client; the last piece may bring up to 3 MB more
@@ -49,6 +50,7 @@ class Truth:
     kind: str
     revision: int
     size: float
+    length: int
     seed: int
     frames: int
     bytes: int
@@ -69,6 +71,7 @@ def main() -> None:
     )
     parser.add_argument("kinds", nargs="*", metavar="KIND", help=f"which of {', '.join(RECIPES)}; all if none is named")
     parser.add_argument("--size", type=float, default=1.0, help="scale, 1.0 being about 1 GB or more per file")
+    parser.add_argument("--length", type=int, default=1, help="how often each client does its work")
     parser.add_argument("--seed", type=int, default=1, help="of all that is random")
     parser.add_argument("--into", type=Path, default=DATA, help="folder")
     given = parser.parse_args()
@@ -76,47 +79,51 @@ def main() -> None:
         if kind not in RECIPES:
             parser.error(f"{kind} is none of {', '.join(RECIPES)}")
         begin = time.perf_counter()
-        path, truth = ensure(kind, given.into, given.size, given.seed)
+        path, truth = ensure(kind, given.into, given.size, given.length, given.seed)
         print(f"{path}: {truth.frames:,} frames, {truth.calls:,} calls ({time.perf_counter() - begin:.1f} s)")
 
 
-def ensure(kind: str, folder: Path = DATA, size: float = 1.0, seed: int = 1) -> tuple[Path, Truth]:
+def ensure(kind: str, folder: Path = DATA, size: float = 1.0, length: int = 1, seed: int = 1) -> tuple[Path, Truth]:
     """The file, made if it is not there, and the truth about it."""
-    path = folder / (f"{kind}.pcap" if size == 1 else f"{kind}-{size:g}.pcap")
+    path = folder / f"{kind}{'' if size == 1 else f'-{size:g}'}{'' if length == 1 else f'-x{length}'}.pcap"
     note = path.with_suffix(".json")
     if path.exists() and note.exists():
-        truth = Truth(**json.loads(note.read_text()))
-        if (truth.revision, truth.size, truth.seed, truth.bytes) == (REVISION, size, seed, path.stat().st_size):
+        known = json.loads(note.read_text())
+        truth = Truth(**known) if known["revision"] == REVISION else None
+        if truth and (truth.size, truth.length, truth.seed, truth.bytes) == (size, length, seed, path.stat().st_size):
             return path, truth
     folder.mkdir(parents=True, exist_ok=True)
-    truth = make(kind, path, size, seed)
+    truth = make(kind, path, size, length, seed)
     note.write_text(json.dumps(asdict(truth), indent=1) + "\n")
     return path, truth
 
 
-def make(kind: str, path: Path, size: float, seed: int) -> Truth:
+def make(kind: str, path: Path, size: float, length: int, seed: int) -> Truth:
     """Write one file."""
     rng = np.random.default_rng(seed)
     template = load(LAB_CAPTURE, SNAPLEN)
     clients = max(round(CLIENTS * size), 1)
-    scripts, connections = (_meta if kind == "meta" else _reading)(template, kind, clients, rng)
+    recipe = _meta if kind == "meta" else _reading
+    scripts, connections = recipe(template, kind, clients, length, rng)
     with path.open("wb") as out:
         frames = write(out, template, scripts, connections, SNAPLEN if kind == "snap" else WHOLE)
-        length = out.tell()
+        stored = out.tell()
     made = [scripts[c] for c in connections["script"]]
     return Truth(
-        kind, REVISION, size, seed, frames, length, clients, len(connections),
+        kind, REVISION, size, length, seed, frames, stored, clients, len(connections),
         sum(s.calls for s in made), sum(s.reads for s in made), sum(s.read_bytes for s in made),
     )  # fmt: skip
 
 
-def _reading(template: Template, kind: str, clients: int, rng: np.random.Generator) -> tuple[list[Script], np.ndarray]:
+def _reading(
+    template: Template, kind: str, clients: int, length: int, rng: np.random.Generator
+) -> tuple[list[Script], np.ndarray]:
     """Each client mounts, reads, beginning at a place of its own, and unmounts."""
     mount, read, _ = _phases(template)
     if kind == "snap":
         read = [p for p in read if not p.hidden]
     scripts = [
-        script(template, [template.opening, *mount, *_enough(kind, read, first), template.closing])
+        script(template, [template.opening, *mount, *_enough(kind, read, first, length), template.closing])
         for first in range(len(read))
     ]
     rows = []
@@ -128,17 +135,20 @@ def _reading(template: Template, kind: str, clients: int, rng: np.random.Generat
     return scripts, np.array(rows, CONNECTION)
 
 
-def _enough(kind: str, read: Sequence[Piece], first: int) -> list[Piece]:
+def _enough(kind: str, read: Sequence[Piece], first: int, length: int) -> list[Piece]:
     """Pieces from number `first` on, around and around, until a client has as much as it should."""
-    had, chosen = 0, []
-    while had < (SNAP_FRAMES if kind == "snap" else FULL_BYTES):
+    had = 0
+    chosen: list[Piece] = []
+    while had < length * (SNAP_FRAMES if kind == "snap" else FULL_BYTES):
         piece = read[(first + len(chosen)) % len(read)]
         chosen.append(piece)
         had += piece.stop - piece.first if kind == "snap" else piece.ends[1] - piece.begins[1]
     return chosen
 
 
-def _meta(template: Template, _kind: str, clients: int, rng: np.random.Generator) -> tuple[list[Script], np.ndarray]:
+def _meta(
+    template: Template, _kind: str, clients: int, length: int, rng: np.random.Generator
+) -> tuple[list[Script], np.ndarray]:
     """Each client connects again and again, and does a part of the work each time; the first time it mounts."""
     mount, _, tree = _phases(template)
     parts = [tree[i : i + META_CALLS] for i in range(0, len(tree) - META_CALLS + 1, META_CALLS)]
@@ -149,7 +159,7 @@ def _meta(template: Template, _kind: str, clients: int, rng: np.random.Generator
     for number in range(clients):
         key = client_key(number, rng)
         now = int(rng.integers(0, 10 * SECOND))
-        for i in range(META_CONNECTIONS):
+        for i in range(META_CONNECTIONS * length):
             chosen = (number + i) % len(parts) + (len(parts) if i == 0 else 0)
             port = LOWEST_PORT + (number + 7 * i) % PORTS
             rows.append(connection(chosen, scripts[chosen], now, key, port, rng))

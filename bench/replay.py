@@ -10,6 +10,7 @@ import struct
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import BinaryIO
 
 import numpy as np
@@ -154,7 +155,7 @@ def _windows(scripts: Sequence[Script], connections: np.ndarray) -> Iterator[tup
     """(connection of each frame, its STEP with the absolute time), in the order of time, some 100,000 at once."""
     total = sum(len(scripts[c].steps) for c in connections["script"])
     edges = np.linspace(0, connections["end"].max() + 1, max(total // WINDOW, 1) + 1).astype(np.int64)
-    for begin, end in zip(edges, edges[1:], strict=False):
+    for begin, end in pairwise(edges):
         owners, parts = [], []
         for c in np.flatnonzero((connections["start"] < end) & (connections["end"] >= begin)):
             start = connections["start"][c]
@@ -171,7 +172,18 @@ def _windows(scripts: Sequence[Script], connections: np.ndarray) -> Iterator[tup
 
 
 @njit(cache=True)
-def lay_out(out, arena, frames, patches, keys, numbers, owners, steps, first, snaplen):
+def lay_out(
+    out: np.ndarray,
+    arena: np.ndarray,
+    frames: np.ndarray,
+    patches: np.ndarray,
+    keys: np.ndarray,
+    numbers: np.ndarray,
+    owners: np.ndarray,
+    steps: np.ndarray,
+    first: int,
+    snaplen: int,
+) -> tuple[int, int]:
     """Write the records of steps[first:] until `out` is full; returns (next step, bytes written).
 
     numbers: int64[connections, 2], initial sequence numbers of both sides. keys: uint8[connections, bytes of KEY].
@@ -206,19 +218,19 @@ def lay_out(out, arena, frames, patches, keys, numbers, owners, steps, first, sn
 
 
 @njit(cache=True)
-def _put(out, at, value, size, big):
+def _put(out: np.ndarray, at: int, value: int, size: int, big: bool) -> None:
     for i in range(size):
         out[at + i] = (value >> (8 * (size - 1 - i if big else i))) & 0xFF
 
 
 @njit(cache=True)
-def _checksum(buf, at):
+def _checksum(buf: np.ndarray, at: int) -> int:
     """Of an IPv4 header of 20 bytes whose checksum field is 0 (RFC 791 section 3.1)."""
-    total = 0
+    total = np.int64(0)
     for i in range(0, 20, 2):
         total += (np.int64(buf[at + i]) << 8) | np.int64(buf[at + i + 1])
     total = (total & 0xFFFF) + (total >> 16)
-    return ~(total + (total >> 16)) & 0xFFFF
+    return int(~(total + (total >> 16)) & 0xFFFF)
 
 
 def _xor(old: bytes, new: bytes) -> np.ndarray:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -138,7 +139,7 @@ def _connection(data: bytes) -> tuple[np.ndarray, np.ndarray]:
             payload = total - (TCP_AT - IP_AT) - (offset >> 4) * 4
             rows.append((at, captured, time, side, relative, other, payload, flags, 0))
         at += captured
-    return np.frombuffer(data, np.uint8).copy(), np.array([*rows, (0,) * len(FRAME)], FRAME)
+    return np.frombuffer(data, np.uint8).copy(), np.array([*rows, (0,) * len(FRAME.names or ())], FRAME)
 
 
 def _stream(arena: np.ndarray, frames: np.ndarray, side: int) -> bytes:
@@ -204,7 +205,7 @@ def _header_patches(side: int) -> list[tuple[int, int]]:
 
 
 def _place(found: list[list[tuple[int, int]]], frames: np.ndarray, side: int, spots: list[tuple[int, str]]) -> None:
-    """Add the patches for places in a stream to the frames that carry them, byte by byte: a field may span two frames."""
+    """Add the patches for places in a stream to the frames that carry them, byte by byte: fields may be cut."""
     mine = np.flatnonzero((frames["side"][:-1] == side) & (frames["payload"][:-1] > 0))
     starts = frames["sequence"][mine] - 1
     for start, name in spots:
@@ -237,7 +238,7 @@ def _cut(frames: np.ndarray, messages: list[list[Message]], snaplen: int) -> lis
     assert len({x & 0xFF for x in by_xid}) == 1, "the last byte of the xids must be free, for repetitions"
     points = _clean_points(frames, messages)
     pieces = []
-    for (first, begins, done), (stop, ends, after) in zip(points, points[1:], strict=False):
+    for (first, begins, done), (stop, ends, after) in pairwise(points):
         reads = [by_xid[m.xid] for m in messages[0][done:after] if by_xid[m.xid] >= 0]
         unseen = sum(sum(h[done:after]) for h in hidden)
         pieces.append(Piece(first, stop, begins, ends, after - done, len(reads), sum(reads), unseen))
@@ -273,4 +274,5 @@ def _hidden(frames: np.ndarray, messages: list[list[Message]], side: int, snaple
     carriers = np.searchsorted(starts, [m.start for m in messages[side]], "right") - 1
     heads = (mine["length"] - mine["payload"])[carriers] + [m.start for m in messages[side]] - starts[carriers]
     need = np.minimum((CALL_HEAD, REPLY_HEAD)[side], [m.end - m.start for m in messages[side]])
-    return (heads + need > np.minimum(snaplen, mine["length"][carriers])).tolist()
+    beyond: list[bool] = (heads + need > np.minimum(snaplen, mine["length"][carriers])).tolist()
+    return beyond

@@ -156,7 +156,8 @@ def test_the_document_over_the_captures_in_the_repository(accuracy: ModuleType) 
     assert (sample.merged, sample.extra) == (0, 0)
     text = accuracy.document(sample)
     assert str(REPOSITORY) not in text
-    assert accuracy.headline(sample).strip() in text
+    assert accuracy.headline(sample) in text
+    assert all(len(line) <= 120 for line in text.splitlines() if not line.startswith("|"))
     for group in Group:
         assert f"| `{group}` |" in text
     figure = accuracy.figure(sample)

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
@@ -42,18 +43,21 @@ def build_all(calls: Sequence[tuple[Callable[..., Any], Sequence[Any]]]) -> None
 
 
 if MODE in ("numba", "build"):
-    from numba import njit
+    import numba
 
-    # Division by zero gives a value instead of an exception, as NumPy does: kernels check before they divide.
-    _OPTIONS = {"error_model": "numpy"}
+    # Division by zero gives a value instead of an exception, as in NumPy: kernels check before they divide.
+    _njit: Any = partial(numba.njit, error_model="numpy", no_cfunc_wrapper=True)
+    _for_python = MODE == "numba"  # tests call any kernel, and often; what is built is linked once
 
     def part(function: F) -> F:
-        """A kernel that only kernels call: without the wrappers that a call from Python needs."""
-        return njit(no_cpython_wrapper=True, no_cfunc_wrapper=True, **_OPTIONS)(function)  # type: ignore[no-any-return]
+        """A kernel that only kernels call."""
+        compiled: F = _njit(cache=_for_python, no_cpython_wrapper=not _for_python)(function)
+        return compiled
 
     def entry(function: F) -> F:
-        """A kernel that Python calls; kept in Numba's cache."""
-        return njit(cache=MODE == "numba", **_OPTIONS)(function)  # type: ignore[no-any-return]
+        """A kernel that Python calls."""
+        compiled: F = _njit(cache=_for_python)(function)
+        return compiled
 
 elif MODE == "object":
     from nfsleuth.compiled.load import Entry

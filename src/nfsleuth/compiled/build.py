@@ -58,10 +58,12 @@ def adapter_source(kinds: list[list[Any]], returns: int | None) -> str:
 def compile_kernel(kernel: Any, kinds: list[list[Any]], stem: Path) -> None:
     """Compile one kernel for one set of argument types and write its two files."""
     import llvmlite.binding as llvm
-    from numba import carray, cfunc, types
-    from numba.np.numpy_support import from_dtype
 
-    kernel_types, c_types = [], [types.CPointer(types.int64)]
+    numba: Any = importlib.import_module("numba")
+    from_dtype: Any = importlib.import_module("numba.np.numpy_support").from_dtype
+    types = numba.types
+    kernel_types: list[Any] = []
+    c_types: list[Any] = [types.CPointer(types.int64)]
     for kind, spelled, _, dimensions in kinds:
         if kind == "array":
             item = from_dtype(dtype_of(spelled))
@@ -77,9 +79,9 @@ def compile_kernel(kernel: Any, kinds: list[list[Any]], stem: Path) -> None:
     kernel.compile(tuple(kernel_types))
     result = kernel.overloads[tuple(kernel_types)].signature.return_type
     returns = None if result == types.none else len(result) if isinstance(result, types.BaseTuple) else 0
-    names: dict[str, Any] = {"carray": carray, "kernel": kernel}
+    names: dict[str, Any] = {"carray": numba.carray, "kernel": kernel}
     exec(compile(adapter_source(kinds, returns), "<adapter>", "exec"), names)  # noqa: S102 - our own text, from above
-    compiled = cfunc(types.void(*c_types))(names["adapter"])
+    compiled = numba.cfunc(types.void(*c_types))(names["adapter"])
 
     module = llvm.parse_assembly(compiled.inspect_llvm())
     symbol = compiled.native_name

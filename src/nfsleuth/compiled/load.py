@@ -219,8 +219,10 @@ def _link(code: bytes, symbol: str, never_called: tuple[str, ...]) -> int:
     return address
 
 
-@ctypes.CFUNCTYPE(None)
-def _kernel_raised() -> None:
+def _give_up() -> None:
     """Kernels never raise. If one does all the same, nothing that it computed can be trusted."""
     os.write(2, b"nfsleuth: internal error: a kernel raised an exception; please report it with the capture\n")
     os._exit(70)
+
+
+_kernel_raised = ctypes.CFUNCTYPE(None)(_give_up)

@@ -53,6 +53,7 @@ def is_nowhere(address: IPAddress) -> bool:
     return address.is_unspecified or address.is_loopback
 
 
+@lru_cache(maxsize=4096)
 def subnet(text: str) -> str:
     """The /24 or /64 that an address lies in, as text; "" if it is no address.
 
@@ -82,6 +83,7 @@ def mac_text(mac: int) -> str:
     return ":".join(f"{mac >> shift & 0xFF:02x}" for shift in range(40, -1, -8))
 
 
+@lru_cache(maxsize=4096)
 def mac_number(text: str) -> int | None:
     """The 48-bit number of "52:54:00:12:34:56"; None if it is no MAC."""
     parts = text.split(":")

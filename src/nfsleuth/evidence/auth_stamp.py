@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from nfsleuth.clients.facts import Facts, Household
-from nfsleuth.evidence.client_os import client_os
+from nfsleuth.evidence.client_os import software
 from nfsleuth.evidence.model import Evidence, Group
 from nfsleuth.evidence.rules import Rules
 from nfsleuth.evidence.weights import Weight
@@ -32,5 +32,5 @@ def observe(client: Facts, around: Household, rules: Rules) -> Iterator[Evidence
         return
     shown = ", ".join(f"{stamp:#x} with {name[:32] or 'no name'}" for name, stamp in stamps[:SHOWN])
     more = f" and {len(stamps) - SHOWN} more" if len(stamps) > SHOWN else ""
-    says = f"stamps fit: {client_os(client)}"
+    says = f"stamps fit: {software(client, around)}"
     yield WEIGHTS["stamp"].evidence(RULE, GROUP, shown + more, client.stamps.frames(*stamps[:SHOWN]), says=says)

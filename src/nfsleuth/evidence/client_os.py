@@ -10,7 +10,8 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from nfsleuth.clients.facts import Facts
+from nfsleuth.clients.facts import Facts, Household
+from nfsleuth.evidence.once import once_per_client
 
 KERNELS = ("linux", "macos", "freebsd", "windows", "esxi", "solaris")
 
@@ -65,6 +66,12 @@ def client_os(client: Facts) -> ClientOs:
     for name in dict.fromkeys(name for name, _ in words):
         return ClientOs(name, True, tuple(reason for other, reason in words if other == name))
     return _by_habit(client)
+
+
+@once_per_client
+def software(client: Facts, around: Household) -> ClientOs:
+    """`client_os`, for the heuristics: they all ask."""
+    return client_os(client)
 
 
 def _by_word(client: Facts) -> Iterator[tuple[str, str]]:

@@ -13,6 +13,7 @@ from enum import StrEnum
 from nfsleuth.clients.facts import Facts, Household
 from nfsleuth.evidence.addresses import is_locally_administered, mac_number, parse, same, subnet
 from nfsleuth.evidence.inner_address import proven_nat
+from nfsleuth.evidence.once import once_per_client
 from nfsleuth.evidence.rules import Rules
 
 # TTLs and hop limits that systems start from (RFC 1700, p0f README): Unix 64, Windows 128, Solaris and routers 255.
@@ -61,6 +62,7 @@ def usual_ttl(client: Facts) -> int | None:
     return min(seen, key=lambda ttl: (-seen.count(ttl), hops(ttl)), default=None)
 
 
+@once_per_client
 def on_link(client: Facts, around: Household) -> bool | None:
     """Whether the client's address is on the capture's own link: True if ARP or ND showed it, None if only guessed.
 
@@ -76,6 +78,7 @@ def on_link(client: Facts, around: Household) -> bool | None:
     return None if mine and any(subnet(server) == mine for server in servers) else False
 
 
+@once_per_client
 def whose_mac(client: Facts, around: Household, rules: Rules) -> Gate:
     """The owner of the client's source MAC."""
     mac = next(iter(client.macs), "")
@@ -154,10 +157,11 @@ def _forwarded(client: Facts, mac: str, around: Household, rules: Rules) -> Gate
         return Gate(Owner.NAT_HOST, mac, f"TTL {ttl}: a NAT host on this link forwards for the client")
     if steps:
         return Gate(Owner.ROUTER, mac, f"TTL {ttl}: the packets crossed {steps} router{'s' * (steps > 1)}")
-    networks = {subnet(a) for a in around.link.addresses_of(mac)} | {subnet(client.address)}
-    v4 = {n for n in networks if n and ":" not in n}
-    if ttl is None and len(v4) > 1:
-        return Gate(Owner.ROUTER, mac, f"this MAC speaks for {len(v4)} networks")
+    if ttl is None:
+        networks = {subnet(a) for a in around.link.addresses_of(mac)} | {subnet(client.address)}
+        v4 = {n for n in networks if n and ":" not in n}
+        if len(v4) > 1:
+            return Gate(Owner.ROUTER, mac, f"this MAC speaks for {len(v4)} networks")
     return None
 
 

@@ -14,6 +14,7 @@ from enum import StrEnum
 
 from nfsleuth.clients.facts import Facts, Household
 from nfsleuth.evidence.addresses import IPAddress, embedded_mac, is_nowhere, is_private, parse, universal
+from nfsleuth.evidence.once import once_per_client
 from nfsleuth.evidence.rules import NatNetwork, Rules
 
 # fs/nfs/nfs4proc.c before about 4.13: the guest's own address, then the server's as the guest knows it.
@@ -44,8 +45,13 @@ class Inner:
     frames: tuple[int, ...]
 
 
-def inner_addresses(client: Facts, around: Household, rules: Rules) -> Iterator[Inner]:
+@once_per_client
+def inner_addresses(client: Facts, around: Household, rules: Rules) -> tuple[Inner, ...]:
     """Every inner address of `client`, callback addresses first."""
+    return tuple(_inner_addresses(client, around, rules))
+
+
+def _inner_addresses(client: Facts, around: Household, rules: Rules) -> Iterator[Inner]:
     for netid, r_addr in client.callbacks:
         address = universal(r_addr)
         if address is not None:

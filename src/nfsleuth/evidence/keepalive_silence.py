@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from nfsleuth.clients.facts import Facts, Household
-from nfsleuth.evidence.client_os import client_os
+from nfsleuth.evidence.client_os import software
 from nfsleuth.evidence.model import Evidence, Group, State
 from nfsleuth.evidence.rules import Rules
 from nfsleuth.evidence.weights import Weight
@@ -31,7 +31,7 @@ IDLE = 70.0  # s: the default timeo of 60 s and some slack
 
 def observe(client: Facts, around: Household, rules: Rules) -> Iterator[Evidence]:
     """One row for Linux clients over TCP that probe, or that must have been idle and did not."""
-    system = client_os(client)
+    system = software(client, around)
     if system.name != "linux" or not system.sure or "tcp" not in client.transports:
         return
     if client.keepalives:

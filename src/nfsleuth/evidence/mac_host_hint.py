@@ -18,6 +18,7 @@ from nfsleuth.clients.facts import Facts, Household
 from nfsleuth.evidence.addresses import mac_number, parse
 from nfsleuth.evidence.gate import Owner, whose_mac
 from nfsleuth.evidence.model import Evidence, Group
+from nfsleuth.evidence.once import once_per_household
 from nfsleuth.evidence.rules import MacPrefix, Rules
 from nfsleuth.evidence.weights import Weight, set_aside
 
@@ -68,11 +69,15 @@ def read_hint(mac: str, prefix: MacPrefix | None) -> tuple[str, str] | None:
 
 def _host_seen(host: str, around: Household) -> str:
     """An IPv4 address of the link that ends in the two octets of `host`, or ""."""
-    ending = host.partition(":")[2]
-    if ending.count(".") != 1:
-        return ""
+    return _by_ending(around).get(host.partition(":")[2], "")
+
+
+@once_per_household
+def _by_ending(around: Household) -> dict[str, str]:
+    """The first IPv4 address of the link by its last two octets, as text: "3.7"."""
+    found: dict[str, str] = {}
     for neighbour in around.link.neighbours:
         address = parse(neighbour.address)
-        if address is not None and address.version == 4 and str(address).endswith(f".{ending}"):
-            return neighbour.address
-    return ""
+        if address is not None and address.version == 4:
+            found.setdefault(".".join(str(address).split(".")[2:]), neighbour.address)
+    return found

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from nfsleuth.clients.facts import Facts, Household
-from nfsleuth.evidence.client_os import client_os
+from nfsleuth.evidence.client_os import software
 from nfsleuth.evidence.gate import hops, on_link, usual_ttl
 from nfsleuth.evidence.model import Evidence, Group
 from nfsleuth.evidence.rules import Rules
@@ -31,7 +31,7 @@ WEIGHTS = {
 def observe(client: Facts, around: Household, rules: Rules) -> Iterator[Evidence]:
     """One row for clients that were forwarded on this link."""
     ttl = usual_ttl(client)
-    system = client_os(client)
+    system = software(client, around)
     if ttl is None or hops(ttl) != 1 or on_link(client, around) is False or not system.name:
         return
     seen = f"TTL {ttl}, client: {system}"

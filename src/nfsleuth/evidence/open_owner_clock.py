@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from nfsleuth.clients.facts import Facts, Household
 from nfsleuth.evidence.machines import names
 from nfsleuth.evidence.model import Evidence, Group, State
+from nfsleuth.evidence.once import once_per_household
 from nfsleuth.evidence.rules import Rules
 from nfsleuth.evidence.weights import Weight
 
@@ -42,15 +43,22 @@ def observe(client: Facts, around: Household, rules: Rules) -> Iterator[Evidence
     frames = client.open_owners.frames(owner)
     seen = f"create_time {up:.3f} s at {owner[-8:].hex()}"
     yield WEIGHTS["boot"].evidence(RULE, GROUP, seen, frames, says=f"its kernel was up {up:.0f} s")
-    called = names(client)
-    for other in around.clients[:COMPARED]:
-        theirs = kernel_boot(other) if other is not client else None
-        if theirs is None or abs(theirs[0] - boot) > SAME_BOOT * 1e9:
+    called = names(client, around)
+    for other, theirs in _kernel_boots(around):
+        if other is client or abs(theirs - boot) > SAME_BOOT * 1e9:
             continue
-        if called and names(other) and not called & names(other):
-            seen = f"same boot within {SAME_BOOT * 1000:.0f} ms as {min(names(other))[:32]} ({other.address})"
+        other_called = names(other, around)
+        if called and other_called and not called & other_called:
+            seen = f"same boot within {SAME_BOOT * 1000:.0f} ms as {min(other_called)[:32]} ({other.address})"
             yield WEIGHTS["one kernel"].evidence(RULE, GROUP, seen, frames)
             return
+
+
+@once_per_household
+def _kernel_boots(around: Household) -> list[tuple[Facts, int]]:
+    """Clients whose open owners tell when their kernel began, with that time."""
+    boots = ((client, kernel_boot(client)) for client in around.clients[:COMPARED])
+    return [(client, boot[0]) for client, boot in boots if boot is not None]
 
 
 def kernel_boot(client: Facts) -> tuple[int, bytes] | None:

@@ -15,7 +15,7 @@ import re
 from collections.abc import Iterator
 
 from nfsleuth.clients.facts import Facts, Household
-from nfsleuth.evidence.client_os import FREEBSD_OWNER, client_os, short
+from nfsleuth.evidence.client_os import FREEBSD_OWNER, short, software
 from nfsleuth.evidence.model import Evidence, Group, State
 from nfsleuth.evidence.rules import Rules
 from nfsleuth.evidence.weights import Weight, as_guest, set_aside
@@ -36,10 +36,10 @@ def observe(client: Facts, around: Household, rules: Rules) -> Iterator[Evidence
     """One row per owner string, or one for the software as its habits tell it."""
     owners = {record.owner: record.frame for record in client.client_ids}
     for owner, frame in list(owners.items())[:4]:
-        case, says = _read(owner, client)
+        case, says = _read(owner, client, around)
         yield WEIGHTS[case].evidence(RULE, GROUP, short(owner, 64), (frame,), says=says)
     if not owners:
-        system = client_os(client)
+        system = software(client, around)
         if system.name:
             yield WEIGHTS["known"].evidence(RULE, GROUP, "; ".join(system.reasons)[:120], says=f"client: {system}")
         else:
@@ -47,7 +47,7 @@ def observe(client: Facts, around: Household, rules: Rules) -> Iterator[Evidence
             yield set_aside(RULE, GROUP, "client software not known", "no owner string", why)
 
 
-def _read(owner: bytes, client: Facts) -> tuple[str, str]:
+def _read(owner: bytes, client: Facts, around: Household) -> tuple[str, str]:
     """Case of WEIGHTS and words for one owner string."""
     if FREEBSD_OWNER.match(owner):
         return ("vmware uuid", "") if owner[8:12] == b"564d" else ("known", "FreeBSD's client id")
@@ -56,7 +56,7 @@ def _read(owner: bytes, client: Facts) -> tuple[str, str]:
             "with a unique id" if SHA256_HEX.search(owner) else "by address" if owner.endswith(b" tcp") else "by name"
         )
         return "known", f"Linux's client id, {form}"
-    system = client_os(client)
+    system = software(client, around)
     if system.name == "esxi":
         return "esxi", ""
     return "known", f"client: {system}"

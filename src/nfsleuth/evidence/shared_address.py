@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from nfsleuth.clients.facts import Facts, Household
-from nfsleuth.evidence.client_os import client_os
+from nfsleuth.evidence.client_os import software
 from nfsleuth.evidence.gate import hops, usual_ttl
 from nfsleuth.evidence.machines import two_machines
 from nfsleuth.evidence.model import Evidence, Group, State
@@ -34,7 +34,7 @@ COMPARED = 64  # clients of one address that are compared
 def observe(client: Facts, around: Household, rules: Rules) -> Iterator[Evidence]:
     """One row if another machine has the same address."""
     others = [o for o in around.at_address(client.address) if o is not client][:COMPARED]
-    reasons = [reason for other in others if (reason := two_machines(client, other))]
+    reasons = [reason for other in others if (reason := two_machines(client, other, around))]
     if not reasons:
         return
     seen = f"{len(reasons)} more at {client.address}: {reasons[0]}"
@@ -48,7 +48,7 @@ def observe(client: Facts, around: Household, rules: Rules) -> Iterator[Evidence
         else:
             why = "behind a router, either kind of NAT gives several machines one address"
             yield set_aside(RULE, GROUP, "several machines behind one address", seen, why)
-    elif kind is PortClass.EPHEMERAL and client_os(client).name in ("linux", ""):
+    elif kind is PortClass.EPHEMERAL and software(client, around).name in ("linux", ""):
         yield WEIGHTS["user"].evidence(RULE, GROUP, seen, host=f"address:{client.address}")
     else:
         why = "it may be the host itself, beside its guests"

@@ -18,6 +18,7 @@ from nfsleuth.clients.facts import Facts, Household
 from nfsleuth.evidence.gate import Owner, hops, usual_ttl, whose_mac
 from nfsleuth.evidence.machines import two_machines
 from nfsleuth.evidence.model import Evidence, Group, State
+from nfsleuth.evidence.once import once_per_household
 from nfsleuth.evidence.rules import Rules
 from nfsleuth.evidence.weights import Weight, set_aside
 
@@ -35,7 +36,7 @@ def observe(client: Facts, around: Household, rules: Rules) -> Iterator[Evidence
     gate = whose_mac(client, around, rules)
     if not gate.mac:
         return
-    others = [o for o in around.clients if o is not client and gate.mac in o.macs][:COMPARED]
+    others = [o for o in _by_mac(around).get(gate.mac, ()) if o is not client][:COMPARED]
     mine = _hops(client)
     forwarded = [o for o in others if o.address == client.address and _hops(o) < mine]
     if gate.owner is Owner.NAT_HOST and forwarded:
@@ -44,7 +45,7 @@ def observe(client: Facts, around: Household, rules: Rules) -> Iterator[Evidence
     elsewhere = [
         o
         for o in others
-        if o.address != client.address and (":" in o.address) == (":" in client.address) and two_machines(client, o)
+        if o.address != client.address and (":" in o.address) == (":" in client.address) and two_machines(client, o, around)
     ]
     if not elsewhere or gate.owner is Owner.ROUTER:
         return
@@ -53,6 +54,16 @@ def observe(client: Facts, around: Household, rules: Rules) -> Iterator[Evidence
         yield WEIGHTS["bridged"].evidence(RULE, GROUP, seen)
     else:
         yield set_aside(RULE, GROUP, "MAC of several clients", seen, gate.why)
+
+
+@once_per_household
+def _by_mac(around: Household) -> dict[str, list[Facts]]:
+    """Clients by each of their source MACs."""
+    found: dict[str, list[Facts]] = {}
+    for client in around.clients:
+        for mac in client.macs:
+            found.setdefault(mac, []).append(client)
+    return found
 
 
 def _hops(client: Facts) -> int:

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from nfsleuth.clients.facts import Facts, Household
-from nfsleuth.evidence.client_os import client_os
+from nfsleuth.evidence.client_os import software
 from nfsleuth.evidence.model import Evidence, Group, State
 from nfsleuth.evidence.ports import PortClass, mounting_ports, port_class
 from nfsleuth.evidence.rules import Rules
@@ -49,7 +49,7 @@ def observe(client: Facts, around: Household, rules: Rules) -> Iterator[Evidence
     shown = sorted(ports)
     seen = f"ports {', '.join(map(str, shown[:6]))}{' ...' if len(shown) > 6 else ''}"
     frames = ports.frames(*shown[:6])
-    system = client_os(client)
+    system = software(client, around)
     linux = system.name == "linux"
     if kind is PortClass.REMAPPED and linux and system.sure:
         yield WEIGHTS["remapped"].evidence(RULE, GROUP, seen, frames)

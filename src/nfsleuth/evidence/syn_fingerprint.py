@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from nfsleuth.clients.facts import Facts, Household, Syn
-from nfsleuth.evidence.client_os import client_os
+from nfsleuth.evidence.client_os import software
 from nfsleuth.evidence.implementation_id import kernel_version
 from nfsleuth.evidence.model import Evidence, Group, State
 from nfsleuth.evidence.rules import Rules
@@ -55,7 +55,7 @@ SCALE_6_MB, SCALE_32_MB, BUFFERS_FROM = 7, 10, (6, 16)
 
 def observe(client: Facts, around: Household, rules: Rules) -> Iterator[Evidence]:
     """One row per kind of SYN, at most four; the raw signature is always shown."""
-    system = client_os(client)
+    system = software(client, around)
     for syn in list(client.syns)[:4]:
         seen, frames = str(syn), client.syns.frames(syn)
         case = _case(syn, system.name, client) if system.is_kernel else ""

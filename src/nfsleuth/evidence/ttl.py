@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from nfsleuth.clients.facts import Facts, Household
-from nfsleuth.evidence.client_os import client_os
+from nfsleuth.evidence.client_os import software
 from nfsleuth.evidence.gate import hops, on_link, usual_ttl
 from nfsleuth.evidence.inner_address import Against, proven_nat
 from nfsleuth.evidence.model import Evidence, Group, State
@@ -48,7 +48,7 @@ def observe(client: Facts, around: Household, rules: Rules) -> Iterator[Evidence
     steps, here = hops(ttl), on_link(client, around)
     seen, frames = f"TTL {ttl}", client.ttls.frames(ttl)
     inner = proven_nat(client, around, rules)
-    system = client_os(client)
+    system = software(client, around)
     if steps == 0:
         windows = ttl == WINDOWS_TTL and system.name == "linux" and system.sure
         yield WEIGHTS["windows" if windows else "full"].evidence(RULE, GROUP, seen, frames)

@@ -18,6 +18,7 @@ from nfsleuth.clients.facts import ClientId, Facts, Household
 from nfsleuth.evidence.gate import hops, usual_ttl
 from nfsleuth.evidence.machines import LINUX_VERIFIERS, boots, names
 from nfsleuth.evidence.model import Evidence, Group, State
+from nfsleuth.evidence.once import once_per_household
 from nfsleuth.evidence.ports import PortClass, port_class
 from nfsleuth.evidence.rules import Rules
 from nfsleuth.evidence.weights import Weight, as_guest
@@ -43,7 +44,8 @@ def observe(client: Facts, around: Household, rules: Rules) -> Iterator[Evidence
     clone = _clone(client, around)
     if clone:
         yield WEIGHTS["clone"].evidence(RULE, GROUP, clone)
-    linux = [r for r in client.client_ids if r.verifier in boots(client)]
+    own_boots = boots(client, around)
+    linux = [r for r in client.client_ids if r.verifier in own_boots]
     if linux and not turns:
         age = (linux[0].time - linux[0].verifier) / 1e9
         words = f"booted {age:.0f} s before" if age >= 0 else "its clock is ahead"
@@ -70,11 +72,24 @@ def _turns_case(client: Facts) -> str:
 
 def _clone(client: Facts, around: Household) -> str:
     """A machine with another name and the same Linux verifier, in words; "" none."""
-    mine, called = boots(client), names(client)
+    mine, called = boots(client, around), names(client, around)
     if not mine or not called:
         return ""
-    for other in around.clients[:COMPARED]:
-        twin = mine & {r.verifier for r in other.client_ids if r.verifier in LINUX_VERIFIERS}
-        if other is not client and twin and names(other) and not called & names(other):
-            return f"verifier {min(twin):016x} also at {min(names(other))[:32]} ({other.address})"
+    with_mine = {number for verifier in mine for number in _by_verifier(around).get(verifier, ())}
+    for other in (around.clients[number] for number in sorted(with_mine)):
+        other_called = names(other, around)
+        if other is not client and other_called and not called & other_called:
+            twin = mine & {r.verifier for r in other.client_ids}
+            return f"verifier {min(twin):016x} also at {min(other_called)[:32]} ({other.address})"
     return ""
+
+
+@once_per_household
+def _by_verifier(around: Household) -> dict[int, set[int]]:
+    """Numbers of the clients that sent each verifier of Linux's kind."""
+    found: dict[int, set[int]] = {}
+    for number, client in enumerate(around.clients[:COMPARED]):
+        for record in client.client_ids:
+            if record.verifier in LINUX_VERIFIERS:
+                found.setdefault(record.verifier, set()).add(number)
+    return found

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-from nfsleuth.evidence.model import Evidence, Group, State
-from nfsleuth.verdict.fuse import Belief, fuse
+from nfsleuth.evidence.model import Evidence, State
+from nfsleuth.verdict.fuse import Belief, probability, without_each_group
 from nfsleuth.verdict.model import Weighed
 from nfsleuth.verdict.priors import Priors
 
@@ -16,9 +16,10 @@ LEAST_SAID = 0.2  # nats below which a row is no reason
 
 def weighed(rows: Iterable[Evidence], belief: Belief, priors: Priors) -> tuple[Weighed, ...]:
     """Each row with the nats by which it alone moves the odds of the leading state; the heaviest first."""
-    before = _log_odds(fuse((), priors).states[belief.leading])
+    leading = belief.leading
+    before = _log_odds(probability(leading, (), priors))
     result = [
-        Weighed(row, _log_odds(fuse((row,), priors).states[belief.leading]) - before if row.counted else 0.0)
+        Weighed(row, _log_odds(probability(leading, (row,), priors)) - before if row.counted and row.toward else 0.0)
         for row in rows
     ]
     return tuple(
@@ -48,18 +49,11 @@ def because(rows: Iterable[Weighed], answer: State) -> str:
 def flips(rows: list[Evidence], belief: Belief, priors: Priors) -> tuple[str, ...]:
     """Groups of evidence without which the answer would be another, and what it would be."""
     found = []
-    for group in Group:
-        if group not in belief.groups:
-            continue
-        without = fuse([row for row in rows if row.group is not group], priors)
-        if without.answer is not belief.answer:
+    for group, others in without_each_group(belief, priors):
+        if others.answer is not belief.answer:
             rules = dict.fromkeys(row.rule for row in rows if row.group is group and row.counted and row.toward)
-            found.append(f"without {', '.join(rules)}: {without.answer} ({_shown(without):.2f})")
+            found.append(f"without {', '.join(rules)}: {others.answer} ({others.sure:.2f})")
     return tuple(found)
-
-
-def _shown(belief: Belief) -> float:
-    return belief.states[belief.leading]
 
 
 def _log_odds(probability: float) -> float:

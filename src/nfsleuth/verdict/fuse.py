@@ -8,7 +8,7 @@ all together by at most 9. And no probability comes within 1 in 10,000 of certai
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from nfsleuth.evidence.model import HYPOTHESES, Evidence, Group, State
@@ -34,7 +34,14 @@ CONFLICT_EACH = 3.0  # nats that each of the two must bring: one strong sign and
 NATIVE_WITHOUT_PROOF = 0.9
 NATIVE_PROOF = 2.0  # nats for native over a bridged guest from other groups than LINK that lift the limit
 
+# The working form of weights: one number per hypothesis, in the order of HYPOTHESES.
+Nats = tuple[float, ...]
+Pulls = dict[Group, Nats]
 Groups = dict[Group, dict[State, float]]
+
+GROUPS = tuple(Group)
+NUMBER = {state: number for number, state in enumerate(HYPOTHESES)}
+NATIVE, BRIDGED = NUMBER[State.NATIVE], NUMBER[State.BRIDGED]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,28 +55,63 @@ class Belief:
     virtual: float
 
 
+@dataclass(frozen=True, slots=True)
+class Leaning:
+    """The part of a belief that groups alone decide. `sure`: probability of the leading state."""
+
+    leading: State
+    answer: State
+    sure: float
+
+
 def fuse(rows: Iterable[Evidence], priors: Priors) -> Belief:
     """The belief that `priors` and the counted rows lead to. `priors`: every hypothesis, summing to 1."""
     counted = [row for row in rows if row.counted]
-    groups = by_group(counted)
-    states = _posterior(groups, priors)
-    ranked = sorted(HYPOTHESES, key=lambda s: (-states[s], HYPOTHESES.index(s)))
-    leading = ranked[0]
-    return Belief(states, groups, leading, _answer(groups, states, ranked, priors), _virtual(counted, states))
+    pulls = _pulls(counted)
+    probabilities = _posterior(pulls, priors)
+    states = dict(zip(HYPOTHESES, probabilities, strict=True))
+    ranked = _ranked(probabilities)
+    answer = _answer(pulls, probabilities, ranked, priors)
+    return Belief(states, _named(pulls), HYPOTHESES[ranked[0]], answer, _virtual(counted, states))
 
 
 def by_group(rows: Iterable[Evidence]) -> Groups:
     """Nats per group and state; rows that were set aside count nothing."""
-    pulls: dict[Group, dict[State, list[float]]] = {}
+    return _named(_pulls(rows))
+
+
+def probability(state: State, rows: Iterable[Evidence], priors: Priors) -> float:
+    """What `fuse` makes the probability of `state`, and nothing else of the belief."""
+    return _posterior(_pulls(rows), priors)[NUMBER[state]]
+
+
+def without_each_group(belief: Belief, priors: Priors) -> Iterator[tuple[Group, Leaning]]:
+    """Every group of `belief`, and what `fuse` would say of all the others together."""
+    pulls = {group: tuple(nats.values()) for group, nats in belief.groups.items()}
+    for left_out in pulls:
+        others = {group: nats for group, nats in pulls.items() if group is not left_out}
+        probabilities = _posterior(others, priors)
+        ranked = _ranked(probabilities)
+        answer = _answer(others, probabilities, ranked, priors)
+        yield left_out, Leaning(HYPOTHESES[ranked[0]], answer, probabilities[ranked[0]])
+
+
+def _pulls(rows: Iterable[Evidence]) -> Pulls:
+    """Nats per group, in the order of `Group`."""
+    signs: dict[Group, dict[State, list[float]]] = {}
     for row in rows:
         for state, nats in row.toward.items() if row.counted else ():
-            if state in HYPOTHESES and math.isfinite(nats):
-                pulls.setdefault(row.group, {}).setdefault(state, []).append(nats)
+            if state in NUMBER and math.isfinite(nats):
+                signs.setdefault(row.group, {}).setdefault(state, []).append(nats)
     return {
-        group: {state: together(pulls[group].get(state, ())) for state in HYPOTHESES}
-        for group in Group
-        if group in pulls
+        group: tuple([together(signs[group][state]) if state in signs[group] else 0.0 for state in HYPOTHESES])
+        for group in GROUPS
+        if group in signs
     }
+
+
+def _named(pulls: Pulls) -> Groups:
+    return {group: dict(zip(HYPOTHESES, nats, strict=True)) for group, nats in pulls.items()}
 
 
 def together(nats: Iterable[float]) -> float:
@@ -78,48 +120,59 @@ def together(nats: Iterable[float]) -> float:
     Opposite signs cannot be the same evidence twice, so a small one is not lost beside a large one.
     """
     values = sorted(nats)
+    if len(values) == 1:
+        return max(-GROUP_CAP, min(GROUP_CAP, values[0]))
     up, down = [v for v in reversed(values) if v > 0], [v for v in values if v < 0]
     total = math.fsum(side[0] + REST * math.fsum(side[1:]) for side in (up, down) if side)
     return max(-GROUP_CAP, min(GROUP_CAP, total))
 
 
-def _totals(groups: Groups) -> dict[State, float]:
-    sums = {state: math.fsum(nats[state] for nats in groups.values()) for state in HYPOTHESES}
-    return {state: max(-TOTAL_CAP, min(TOTAL_CAP, nats)) for state, nats in sums.items()}
+def _totals(pulls: Pulls) -> list[float]:
+    """Nats per hypothesis of all groups together."""
+    if not pulls:
+        return [0.0] * len(HYPOTHESES)
+    return [max(-TOTAL_CAP, min(TOTAL_CAP, math.fsum(nats))) for nats in zip(*pulls.values(), strict=True)]
 
 
-def _posterior(groups: Groups, priors: Priors) -> dict[State, float]:
-    totals = _totals(groups)
-    scores = {s: math.log(priors[s]) + totals[s] for s in HYPOTHESES}
-    highest = max(scores.values())
-    likelihoods = {s: math.exp(score - highest) for s, score in scores.items()}
-    whole = math.fsum(likelihoods.values())
-    states = {s: FLOOR + (1 - FLOOR * len(HYPOTHESES)) * p / whole for s, p in likelihoods.items()}
-    return _doubt_native(groups, states)
+def _posterior(pulls: Pulls, priors: Priors) -> list[float]:
+    """Probability per hypothesis."""
+    scores = [math.log(priors[state]) + nats for state, nats in zip(HYPOTHESES, _totals(pulls), strict=True)]
+    highest = max(scores)
+    likelihoods = [math.exp(score - highest) for score in scores]
+    whole = math.fsum(likelihoods)
+    return _doubt_native(pulls, [FLOOR + (1 - FLOOR * len(HYPOTHESES)) * p / whole for p in likelihoods])
 
 
-def _doubt_native(groups: Groups, states: dict[State, float]) -> dict[State, float]:
+def _doubt_native(pulls: Pulls, probabilities: list[float]) -> list[float]:
     """Keep "native" at most `NATIVE_WITHOUT_PROOF`, and give what it loses to the bridged guest that looks the same."""
-    proof = math.fsum(
-        nats[State.NATIVE] - nats[State.BRIDGED] for group, nats in groups.items() if group is not Group.LINK
-    )
-    excess = states[State.NATIVE] - NATIVE_WITHOUT_PROOF
-    if excess <= 0 or proof >= NATIVE_PROOF:
-        return states
-    return {**states, State.NATIVE: NATIVE_WITHOUT_PROOF, State.BRIDGED: states[State.BRIDGED] + excess}
+    excess = probabilities[NATIVE] - NATIVE_WITHOUT_PROOF
+    if excess <= 0:
+        return probabilities
+    proof = math.fsum(nats[NATIVE] - nats[BRIDGED] for group, nats in pulls.items() if group is not Group.LINK)
+    if proof >= NATIVE_PROOF:
+        return probabilities
+    doubted = probabilities.copy()
+    doubted[NATIVE] = NATIVE_WITHOUT_PROOF
+    doubted[BRIDGED] += excess
+    return doubted
 
 
-def _answer(groups: Groups, states: Mapping[State, float], ranked: list[State], priors: Priors) -> State:
+def _ranked(probabilities: list[float]) -> list[int]:
+    """Numbers of the hypotheses, the most likely first; of equal ones in the order of HYPOTHESES."""
+    return sorted(range(len(HYPOTHESES)), key=lambda number: -probabilities[number])  # sorting is stable
+
+
+def _answer(pulls: Pulls, probabilities: list[float], ranked: list[int], priors: Priors) -> State:
     first, second = ranked[0], ranked[1]
-    apart = [nats[first] - nats[second] for nats in groups.values()]
+    apart = [nats[first] - nats[second] for nats in pulls.values()]
     forth, back = max(apart, default=0.0), min(apart, default=0.0)
     if forth - back > CONFLICT and forth >= CONFLICT_EACH and back <= -CONFLICT_EACH:
         return State.CONFLICT
-    totals = _totals(groups)
-    usual = max((s for s in HYPOTHESES if s is not first), key=lambda s: priors[s])
-    if states[first] < LEAST_PROBABILITY or totals[first] - totals[usual] < LEAST_EVIDENCE:
+    leading, totals = HYPOTHESES[first], _totals(pulls)
+    usual = NUMBER[max((s for s in HYPOTHESES if s is not leading), key=lambda s: priors[s])]
+    if probabilities[first] < LEAST_PROBABILITY or totals[first] - totals[usual] < LEAST_EVIDENCE:
         return State.UNKNOWN
-    return first
+    return leading
 
 
 def _virtual(rows: list[Evidence], states: Mapping[State, float]) -> float:
