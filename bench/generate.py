@@ -15,20 +15,17 @@ The same seed gives the same file. `--size` scales the number of clients, and wi
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 from replay import CONNECTION, Script, client_key, connection, script, write
 from template import Piece, Template, load
+from truth import DATA, KINDS, REVISION, Truth, known, place
 
 HERE = Path(__file__).parent
 LAB_CAPTURE = HERE.parent / "tests" / "captures" / "reads.pcap.zst"
-DATA = HERE / "data"
-REVISION = 2  # of the recipes: files of another revision are made again
 
 CLIENTS = 200
 FULL_BYTES = 4_000_000  # wanted per client; the last piece may bring up to 3 MB more
@@ -43,58 +40,33 @@ SECOND = 10**9  # ns
 LOWEST_PORT, PORTS = 665, 359  # what a Linux client binds (sunrpc.min_resvport, max_resvport)
 
 
-@dataclass(frozen=True)
-class Truth:
-    """What a file holds, exactly. read_bytes: what READ replies brought. clients: NFS clients, each of its own name."""
-
-    kind: str
-    revision: int
-    size: float
-    length: int
-    seed: int
-    frames: int
-    bytes: int
-    clients: int
-    connections: int
-    calls: int
-    reads: int
-    read_bytes: int
-
-
-RECIPES = ("full", "snap", "meta")
-
-
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(
         description=(__doc__ or "").split("\n")[0], epilog="A file that is there already is not made again."
     )
-    parser.add_argument("kinds", nargs="*", metavar="KIND", help=f"which of {', '.join(RECIPES)}; all if none is named")
+    parser.add_argument("kinds", nargs="*", metavar="KIND", help=f"which of {', '.join(KINDS)}; all if none is named")
     parser.add_argument("--size", type=float, default=1.0, help="scale, 1.0 being about 1 GB or more per file")
     parser.add_argument("--length", type=int, default=1, help="how often each client does its work")
     parser.add_argument("--seed", type=int, default=1, help="of all that is random")
     parser.add_argument("--into", type=Path, default=DATA, help="folder")
     given = parser.parse_args()
-    for kind in given.kinds or RECIPES:
-        if kind not in RECIPES:
-            parser.error(f"{kind} is none of {', '.join(RECIPES)}")
+    for kind in given.kinds or KINDS:
+        if kind not in KINDS:
+            parser.error(f"{kind} is none of {', '.join(KINDS)}")
         begin = time.perf_counter()
         path, truth = ensure(kind, given.into, given.size, given.length, given.seed)
         print(f"{path}: {truth.frames:,} frames, {truth.calls:,} calls ({time.perf_counter() - begin:.1f} s)")
 
 
-def ensure(kind: str, folder: Path = DATA, size: float = 1.0, length: int = 1, seed: int = 1) -> tuple[Path, Truth]:
+def ensure(kind: str, folder: Path, size: float, length: int, seed: int) -> tuple[Path, Truth]:
     """The file, made if it is not there, and the truth about it."""
-    path = folder / f"{kind}{'' if size == 1 else f'-{size:g}'}{'' if length == 1 else f'-x{length}'}.pcap"
-    note = path.with_suffix(".json")
-    if path.exists() and note.exists():
-        known = json.loads(note.read_text())
-        truth = Truth(**known) if known["revision"] == REVISION else None
-        if truth and (truth.size, truth.length, truth.seed, truth.bytes) == (size, length, seed, path.stat().st_size):
-            return path, truth
-    folder.mkdir(parents=True, exist_ok=True)
-    truth = make(kind, path, size, length, seed)
-    note.write_text(json.dumps(asdict(truth), indent=1) + "\n")
+    path = place(kind, folder, size, length)
+    truth = known(path, seed)
+    if truth is None:
+        folder.mkdir(parents=True, exist_ok=True)
+        truth = make(kind, path, size, length, seed)
+        truth.save(path)
     return path, truth
 
 

@@ -15,7 +15,8 @@ from pathlib import Path
 class Cost:
     """Of a process with all its children.
 
-    wall, cpu: s; cpu is user and system time. rss: bytes, the most that any one of the processes had. code: exit
+    wall, cpu: s; cpu is user and system time. rss: bytes, the most that any one of the processes had, and no less than
+    this process has, of which each begins as a copy: so it should import nothing large. code: exit
     code, negative for a signal.
     """
 

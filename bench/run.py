@@ -20,9 +20,9 @@ import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from generate import DATA, RECIPES, Truth, ensure
 from measure import Cost, run
 from tools import NFSLEUTH, OURS, PEERS, Counts, Tool
+from truth import KINDS, Truth, ensure
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results.json"
@@ -57,7 +57,7 @@ class Row:
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--files", default=",".join(RECIPES), help="which of %(default)s")
+    parser.add_argument("--files", default=",".join(KINDS), help="which of %(default)s")
     parser.add_argument("--peers", default="all", help="parts of the names of peers, or all, or none")
     parser.add_argument("--runs", type=int, default=5, help="of each command but the slow ones, which run once")
     parser.add_argument("--size", type=float, default=1.0, help="scale of the captures, see generate.py")
@@ -65,10 +65,10 @@ def main() -> None:
     given = parser.parse_args()
     size = SMALL if given.small else given.size
     kinds = [kind for kind in given.files.split(",") if kind]
-    if unknown := set(kinds) - set(RECIPES):
-        parser.error(f"--files: {', '.join(sorted(unknown))} is none of {', '.join(RECIPES)}")
+    if unknown := set(kinds) - set(KINDS):
+        parser.error(f"--files: {', '.join(sorted(unknown))} is none of {', '.join(KINDS)}")
     peers = [] if given.small else chosen_peers(given.peers)
-    captures = {kind: ensure(kind, DATA, size) for kind in kinds}
+    captures = {kind: ensure(kind, size) for kind in kinds}
     run([*NFSLEUTH, "identify", str(SMALL_CAPTURE), "--quiet"], 2)  # kernels are compiled afterwards
 
     rows, mistakes = [], []
@@ -81,7 +81,7 @@ def main() -> None:
         truths = {kind: truth for kind, (_, truth) in captures.items()}
         extras = {**start_up(given.runs), **memory(kinds), **inside(captures)}
         print("\n".join(f"{name}: {value:.4g}" for name, value in extras.items()))
-        write(rows, truths, extras, complete=kinds == list(RECIPES) and given.peers == "all" and size == 1)
+        write(rows, truths, extras, complete=kinds == list(KINDS) and given.peers == "all" and size == 1)
     if mistakes:
         sys.exit("WRONG COUNTS\n" + "\n".join(mistakes))
     print("nfsleuth's counts are exact")
@@ -162,7 +162,7 @@ def memory(kinds: list[str]) -> dict[str, float]:
     found: dict[str, float] = {}
     for kind in kinds:
         for length in MEMORY_LENGTHS:
-            path, truth = ensure(kind, DATA, MEMORY_SIZE, length)
+            path, truth = ensure(kind, MEMORY_SIZE, length)
             found[f"{kind}_x{length}_bytes"] = truth.bytes
             found[f"{kind}_x{length}_rss"] = run(OURS.command(path), 1).rss
             path.unlink()  # some GB that nothing else needs

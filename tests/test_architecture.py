@@ -19,8 +19,8 @@ START = ("__init__", "__main__", "kernel_cache")  # what starts a process
 # Everything that a pure package may import from elsewhere: libraries that compute.
 COMPUTES = {
     "__future__", "bisect", "collections", "csv", "dataclasses", "datetime", "enum", "functools", "hashlib", "heapq",
-    "inspect", "ipaddress", "itertools", "math", "operator", "re", "string", "struct", "textwrap", "tomllib", "types",
-    "typing", "unicodedata",
+    "inspect", "ipaddress", "itertools", "json", "math", "operator", "re", "string", "struct", "textwrap", "tomllib",
+    "types", "typing", "unicodedata",
     "jinja2", "markupsafe", "matplotlib", "numba", "numpy", "polars",
 }  # fmt: skip
 # (module, import) -> why it is no I/O, or which I/O it is.
@@ -34,7 +34,8 @@ EXCEPTIONS = {
 }  # fmt: skip
 BUILTINS = {"open", "print", "input", "exec", "eval", "breakpoint"}
 # Functions of libraries above that read or write files or look at the clock.
-REACHES_OUT = {"fromfile", "tofile", "memmap", "genfromtxt", "loadtxt", "savetxt", "now", "today", "utcnow"}
+REACHES_OUT = {"load", "dump", "fromfile", "tofile", "memmap", "genfromtxt", "loadtxt", "savetxt"}
+REACHES_OUT |= {"now", "today", "utcnow"}
 REACHES_OUT |= {"savefig", "read_csv", "read_parquet", "scan_parquet", "write_csv", "write_parquet", "sink_parquet"}
 
 

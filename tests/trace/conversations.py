@@ -47,14 +47,14 @@ SHAPES = st.builds(
 
 def said(shape: Shape) -> list[tuple[int, bytes]]:
     """(side, record) in order: calls of the client, replies of the server, never a reply before its call."""
-    rng = random.Random(shape.seed)
+    rng, cutter = random.Random(shape.seed), random.Random(shape.seed + 3)
     waiting, out = [], []
     for xid in range(rng.getrandbits(31), 2**31 + shape.calls):
         if not shape.calls or len([1 for side, _ in out if side == 0]) == shape.calls:
             break
         call, reply = _exchange(rng, xid, rng.randrange(shape.data + 1))
-        out.append((0, p.record(call, rng.randint(1, shape.fragments))))
-        waiting.append((1, p.record(reply, rng.randint(1, shape.fragments))))
+        out.append((0, p.record(call, cutter.randint(1, shape.fragments))))
+        waiting.append((1, p.record(reply, cutter.randint(1, shape.fragments))))
         while len(waiting) > rng.randrange(shape.outstanding):
             out.append(waiting.pop(rng.randrange(len(waiting))))
     return out + waiting

@@ -138,7 +138,7 @@ def test_records_that_begin_a_segment_survive_any_snaplen(shape, snaplen):
 
 
 def _one_segment_each(shape):
-    talk = p.Conversation().handshake()
+    talk = p.Conversation(step=1_000_000).handshake()
     for side, record in said(shape):
         talk.raw(side, record)
     return talk.frames

@@ -39,8 +39,11 @@ def observe(client: Facts, around: Household, rules: Rules) -> Iterator[Evidence
         if inner.where != "r_addr"
     }
     yield from list(told.values())[:4]
+    inside = dict(inner_servers(client))
+    if not inside:
+        return
     known = {parse(server) for server in (*client.servers, *around.link.servers)}
-    others = {address: frame for address, frame in inner_servers(client) if address not in known}
+    others = {address: frame for address, frame in inside.items() if address not in known}
     for address, frame in list(others.items())[:4]:
         seen = f"server called {address}, is {', '.join(map(str, client.servers)) or 'unknown'}"
         network = rules.gateway(address)

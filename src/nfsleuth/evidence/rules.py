@@ -103,7 +103,7 @@ class NamePattern:
 
     def matches(self, text: str) -> bool:
         """Whether the pattern is found in `text`."""
-        return re.search(self.pattern, text[:LONGEST_TEXT]) is not None
+        return _compiled(self.pattern).search(text[:LONGEST_TEXT]) is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +118,7 @@ class FilePattern:
 
     def matches(self, text: str) -> bool:
         """Whether the pattern is found in `text`, whatever its case."""
-        return re.search(self.pattern, text[:LONGEST_TEXT], re.IGNORECASE) is not None
+        return _compiled(self.pattern, any_case=True).search(text[:LONGEST_TEXT]) is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +159,11 @@ class Rules:
     def gateway(self, address: IPAddress) -> NatNetwork | None:
         """The NAT network in which `address` is the host."""
         return next((n for n in self.nats if n.gateway == address), None)
+
+
+@cache
+def _compiled(pattern: str, *, any_case: bool = False) -> re.Pattern[str]:
+    return re.compile(pattern, re.IGNORECASE if any_case else 0)
 
 
 @cache

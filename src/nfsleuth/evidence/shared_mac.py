@@ -45,7 +45,9 @@ def observe(client: Facts, around: Household, rules: Rules) -> Iterator[Evidence
     elsewhere = [
         o
         for o in others
-        if o.address != client.address and (":" in o.address) == (":" in client.address) and two_machines(client, o, around)
+        if o.address != client.address
+        and (":" in o.address) == (":" in client.address)
+        and two_machines(client, o, around)
     ]
     if not elsewhere or gate.owner is Owner.ROUTER:
         return

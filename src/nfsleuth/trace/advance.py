@@ -156,7 +156,7 @@ def _tcp(s, p, buf, end):
         meet(s, p["mac"], p["source_hi"], p["source_lo"], Neighbour.IP.value, p["ttl"])
     conn = s["conns"][c]
     if flags & tcp.ACK:
-        stream.acknowledged(s, 2 * c + 1 - side, p["acknowledged"])
+        stream.acknowledged(s, 2 * c + 1 - side, buf, p["acknowledged"])
         if conn["synack_time"] > 0 and side == conn["syn_side"] and flags & tcp.SYN == 0:
             conn["handshake"] = s["control"][Control.TIME] - conn["synack_time"]
             conn["synack_time"] = NONE

@@ -302,6 +302,13 @@ def _emit_syn(row, conn, client):
     row["handshake"] = conn["handshake"]
     if conn["syn_frame"] == 0 or conn["syn_side"] != client:
         row["syn_frame"] = 0
+        row["syn_time"] = 0
+        row["syn_ttl"] = 0
+        row["syn_wscale"] = 0
+        row["syn_window"] = 0
+        row["syn_mss"] = 0
+        row["syn_flags"] = 0
+        row["syn_options"] = 0
         return
     row["syn_frame"] = conn["syn_frame"]
     row["syn_time"] = conn["syn_time"]

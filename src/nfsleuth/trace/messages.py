@@ -336,5 +336,5 @@ def _answer(s, c, side, message, way):
         if call["status"] > 0:
             conn["errors"] += 1
         if call["program"] == rpc.PROGRAM_NFS:
-            end_transfer(conn, side, call)
+            end_transfer(conn, side, call, message["seen_time"])
     hand_out(s, way)

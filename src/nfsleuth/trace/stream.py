@@ -23,7 +23,10 @@ from nfsleuth.wire.fields import be32, u8
 from nfsleuth.wire.rpc import HEADER_SEEN, LARGEST_RECORD, is_message, is_starttls, plausible_record
 
 SEQUENCE_MASK = 0xFFFF_FFFF
-PATIENCE = 4  # waiting segments after which an acknowledgment of the other side ends the wait
+# An acknowledgment of the other side ends the wait for what it acknowledges: the capture lacks it. But a capture may have
+# the frames of the two sides in the wrong order, so not before so many segments wait, or one has waited so long (ns).
+PATIENCE = 4
+PATIENCE_TIME = 100_000
 FRUITLESS = 64  # segments searched in vain before a connection on another port than NFS's is given up
 HELD_TRIES = 16  # slots looked at for a free one
 HEAD_TRIES = 16
@@ -101,11 +104,19 @@ def _is_early(cursor, sequence):
 
 
 @part
-def acknowledged(s, k, number):
-    """The receiver of stream `k` has all before `number`: nothing of that will be sent again, so stop waiting."""
+def acknowledged(s, k, buf, number):
+    """The receiver of stream `k` has all before `number`: nothing of that will be sent again, so stop waiting for it.
+
+    What waits is taken in at once, since the frame that acknowledges a call may bring its reply.
+    """
     cursor = s["cursors"][k]
-    if cursor["held_count"] >= PATIENCE and ahead(number, s["held"][cursor["held"]]["sequence"]) > 0:
-        cursor["impatient"] = 1
+    if cursor["held_count"] == 0:
+        return
+    held = s["held"][cursor["held"]]
+    if ahead(number, held["sequence"]) <= 0:
+        return
+    if cursor["held_count"] >= PATIENCE or s["control"][Control.TIME] - held["time"] >= PATIENCE_TIME:
+        segment(s, k, buf, ZERO, ZERO, cursor["next"], ZERO)
 
 
 @part

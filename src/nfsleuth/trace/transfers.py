@@ -36,17 +36,17 @@ def is_write(call):
 
 
 @part
-def end_transfer(conn, side, call):
-    """An NFS call was answered by `side`: count it if it moved file data."""
+def end_transfer(conn, side, call, end):
+    """An NFS call was answered by `side`, with the last of what is known of the reply at `end`: count file data."""
     if is_read(call):
         conn["reads"] += 1
         conn["read_bytes"] += np.int64(call["bytes"])
         conn["reading"][side] = 1
-        _outstanding(conn, READ, call["call_time"], call["reply_time"])
+        _outstanding(conn, READ, call["call_time"], end)
     elif is_write(call):
         conn["writes"] += 1
         conn["write_bytes"] += np.int64(call["bytes"])
-        _outstanding(conn, WRITE, call["call_time"], call["reply_time"])
+        _outstanding(conn, WRITE, call["call_time"], end)
 
 
 @part

@@ -35,8 +35,12 @@ def hosts_of(verdicts: Iterable[Verdict]) -> tuple[Host, ...]:
 
 
 def _by_address(verdicts: list[Verdict]) -> Iterable[Host]:
-    for address in dict.fromkeys(v.facts.address for v in verdicts):
-        here = [v for v in verdicts if v.facts.address == address]
+    by_address: dict[str, list[Verdict]] = {}
+    for v in verdicts:
+        by_address.setdefault(v.facts.address, []).append(v)
+    for address, here in by_address.items():
+        if len(here) < 2:
+            continue
         direct = [v for v in here if _hops(v) == 0]
         guests = [v for v in direct if v.states[State.USER_NAT] >= LEAST_NAT]
         translated = [
@@ -61,10 +65,12 @@ def _by_address(verdicts: list[Verdict]) -> Iterable[Host]:
 
 
 def _by_hint(verdicts: list[Verdict]) -> Iterable[Host]:
-    hints = {h for v in verdicts for h in _hints(v) if not h.startswith("address:")}
-    for hint in sorted(hints):
-        members = [v for v in verdicts if hint in _hints(v)]
-        if len(members) < 2:
+    by_hint: dict[str, list[Verdict]] = {}
+    for v in verdicts:
+        for hint in _hints(v):
+            by_hint.setdefault(hint, []).append(v)
+    for hint, members in sorted(by_hint.items()):
+        if len(members) < 2 or hint.startswith("address:"):
             continue
         reason = next(w.evidence.says for v in members for w in v.weighed if w.evidence.host == hint)
         probability = min(v.virtual for v in members) * ONE_MAC_HINT
