@@ -8,8 +8,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import nfsleuth
 import pytest
+
+import nfsleuth
 
 GENERATE = Path(__file__).parents[2] / "bench" / "generate.py"
 KINDS = ("full", "snap", "meta")
@@ -55,7 +56,7 @@ def test_clients_are_told_apart_by_all_layers(capture: Path) -> None:
     clients = nfsleuth.read(capture).connections
     assert clients["client"].n_unique() == clients["client_mac"].n_unique() == truth_of(capture)["clients"]
     assert clients["retransmitted_client"].sum() == clients["gaps_client"].sum() == clients["gaps_server"].sum() == 0
-    names = [name for verdict in nfsleuth.identify(capture).clients for name in verdict.client.names]
+    names = [name for verdict in nfsleuth.identify(capture).clients for name in verdict.facts.names]
     assert sorted(names) == ["c00000", "c00001"]
 
 

@@ -153,7 +153,7 @@ def test_engine_network_groups_translated_guests():
 def test_platform_and_virtual():
     found = verdict(linux(mac=KVM, ports=(853,)))
     assert found.platform.name == "KVM/QEMU"
-    assert found.virtual > 0.9
+    assert 0.8 < found.virtual < 0.9  # by custom only: anybody may set 52:54:00
     assert verdict(linux(ports=(676,))).platform is None
     assert verdict(linux(ports=(676,))).virtual < 0.1
 
@@ -173,7 +173,8 @@ def test_order_of_clients_and_ids_is_stable():
 
 
 def test_conflict_is_an_answer():
-    client = linux(mac=KVM, ports=(45532,), syns=[Syn(64, 65535, 1460, 4, "mss,nop,ws,nop,nop,ts,sok,eol", True)])
+    vmware, macos = "00:0c:29:aa:bb:cc", Syn(64, 65535, 1460, 4, "mss,nop,ws,nop,nop,ts,sok,eol", True)
+    client = linux(mac=vmware, ports=(45532,), syns=[macos])
     assert verdict(client).state in (State.CONFLICT, State.UNKNOWN)
 
 
