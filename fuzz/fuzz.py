@@ -187,7 +187,7 @@ def run(path: Path) -> str:
         return f"refused: {error.message}"
     report = nfsleuth.conclude(tables.facts, tables.captures)
     json.dumps(json_report.identified(report), allow_nan=False)
-    text.identified(report)
+    text.table(report, verbose=True)
     for frame in (tables.connections, tables.identities, tables.neighbours, tables.oddities):
         assert len(frame) >= 0
     return f"{tables.captures[0].frames} frames, {len(tables.calls)} calls"
@@ -198,7 +198,7 @@ def child(seed: int, first: int, stop: int) -> None:
     sources = seeds()
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "case.pcap"
-        warm = folder / Path("warm.pcap")
+    
         import packets as p
 
         warm.write_bytes(p.pcap([p.Frame(data) for data in sources[0][1]]))
@@ -233,9 +233,10 @@ class Fuzzer:
         """Watch a child until the time is over or it breaks: (number of the next case, seconds that are left)."""
         command = [sys.executable, __file__, "--child", str(self.seed), str(first)]
         environment = os.environ | {"NUMBA_BOUNDSCHECK": "1", "NFSLEUTH_KERNELS": "numba"}
-        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment) as process:
+        with subprocess.Popen(
+            command, bufsize=0, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment
+        ) as process:
             assert process.stdout is not None
-            assert process.stderr is not None
             current, deadline, begun = first, time.monotonic() + WARM_UP, 0.0
             with selectors.DefaultSelector() as selector:
                 selector.register(process.stdout, selectors.EVENT_READ)
@@ -247,7 +248,7 @@ class Fuzzer:
                         process.kill()
                         end = process.wait()
                         why = f"the child ended with status {end}" if ready else f"no end after {deadline - begun:.0f} s"
-                        self._write(current, why + "\n" + process.stderr.read().decode(errors="replace"))
+                        self._write(current, why)
                         return current + 1, seconds - (now - begun if begun else seconds)
                     begun = begun or now
                     current, deadline = int(line[1]), now + LIMIT

@@ -169,7 +169,7 @@ def test_no_nfs_is_4_with_a_hint_and_json_all_the_same(run: Run, found) -> None:
     found(make.report(captures=(make.capture("web.pcap", not_rpc=31),)))
     code, out, err = run("identify", "web.pcap")
     assert (code, out) == (Exit.NO_NFS, "")
-    assert err.startswith("nfsleuth: no NFS in web.pcap: 41,203 frames, 31 connections without RPC; capture on")
+    assert err.startswith("nfsleuth: no NFS in web.pcap: 41,203 frames, connections without RPC 31; capture on")
     code, out, err = run("identify", "web.pcap", "--json", "--quiet")
     assert (code, err) == (Exit.NO_NFS, "")
     assert json.loads(out)["clients"] == []

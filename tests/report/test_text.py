@@ -75,7 +75,7 @@ def test_oddities_are_ranked_and_all_of_them_shown_on_request() -> None:
     odd = {"segment_repeated": 900, "gap": 3, "tls": 2, "xdr_malformed": 5, "frame_cut": 7, "brand_new_kind": 1}
     report = make.report(make.verdict(), captures=(make.capture(**odd),))
     short = table(report)
-    assert "Odd: 7 frames cut short (snaplen), 5 malformed XDR, 3 gaps in the capture" in short
+    assert "Odd: frames cut short (snaplen) 7, malformed XDR 5, gaps in the capture 3" in short
     assert "2 more kinds (-v)" in short
     long = table(report, verbose=True)
     assert "segments repeated  first in frame 812" in long

@@ -18,7 +18,7 @@ EXAMPLES = """
 Examples:
   nfsleuth identify office.pcapng
   nfsleuth identify --html report.html monday.pcap.zst tuesday.pcap.zst
-  tcpdump -i eth0 -s 256 -U -w - port 2049 | nfsleuth identify --json -
+  tcpdump -i eth0 -s 640 -U -w - port 2049 | nfsleuth identify --json -
 """
 
 

@@ -79,10 +79,10 @@ def _nothing(report: Report) -> str:
     where = visible(report.captures[0].path) if len(report.captures) == 1 else f"{len(report.captures)} captures"
     if not frames:
         return f"no NFS in {where}: no frames in it; was something filtered away?"
-    odd = "".join(f", {count:,} {words.oddity(name)}" for name, count, _ in words.oddities(report)[:3])
+    odd = "".join(f", {words.oddity(name)} {count:,}" for name, count, _ in words.oddities(report)[:3])
     return (
         f"no NFS in {where}: {words.count(frames, 'frame')}{odd}; "
-        "capture on the server's interface (tcpdump -i IF -s 256 -w FILE port 2049 or port 111)"
+        "capture on the server's interface (tcpdump -i IF -s 640 -w FILE port 2049 or port 111)"
     )
 
 

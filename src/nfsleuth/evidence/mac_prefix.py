@@ -59,7 +59,7 @@ def observe(client: Facts, around: Household, rules: Rules) -> Iterator[Evidence
         return
     for mac in list(client.macs)[:4]:
         says, weight, prefix = classify(mac, rules)
-        seen, frames = f"{mac} ({prefix.text if prefix else 'no known prefix'})", client.macs.frames(mac)
+        seen, frames = f"{mac} ({prefix.text if prefix else 'no prefix of a hypervisor'})", client.macs.frames(mac)
         if not gate.is_clients:
             yield set_aside(RULE, GROUP, says, seen, gate.why, frames=frames)
         elif mac != gate.mac:

@@ -199,7 +199,7 @@ def _odd(report: Report, width: int, verbose: bool) -> list[str]:
             where = f"  first in frame {frame}" if frame else ""
             lines.append(shortened(f"{count:>12,}  {visible(words.oddity(name))}{where}", width))
         return lines
-    parts = [f"{count:,} {visible(words.oddity(name))}" for name, count, _ in found[:ODD_SHOWN]]
+    parts = [f"{visible(words.oddity(name))} {count:,}" for name, count, _ in found[:ODD_SHOWN]]
     more = f", {len(found) - ODD_SHOWN} more kinds (-v)" if len(found) > ODD_SHOWN else ""
     return ["", *_wrapped("Odd: " + ", ".join(parts) + more, width, 4)]
 
