@@ -199,10 +199,8 @@ def child(seed: int, first: int, stop: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "case.pcap"
     
-        import packets as p
-
-        warm.write_bytes(p.pcap([p.Frame(data) for data in sources[0][1]]))
-        run(warm)
+        path.write_bytes(case(sources, 0, 0))
+        run(path)  # waits for the compiler, which needs more memory
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
         for number in range(first, stop):
             print("begin", number, flush=True)

@@ -103,7 +103,7 @@ def test_chunks_do_not_matter(shape, cuts, loss, snaplen):
     assert str(one.connections.tolist()) == str(many.connections.tolist())
     assert sorted(one.texts) == sorted(many.texts)
     columns = [n for n in one.calls.dtype.names if n != "name_at"]
-    assert sorted(one.calls[columns].tolist()) == sorted(many.calls[columns].tolist())
+    assert sorted(map(str, one.calls[columns].tolist())) == sorted(map(str, many.calls[columns].tolist()))
 
 
 @examples(200)
