@@ -57,9 +57,15 @@ def seeds() -> list[tuple[int, list[bytes]]]:
         (p.call(5, p.MOUNT, 3, 1, p.opaque("/export")), p.reply(5, p.u32(13))),
     ]
     versions4 = [
-        (four(p.setclientid(5, "Linux NFSv4.0 web01/10.0.0.7")), p.reply(8, p.compound_results(p.u32(35, 0) + p.u64(1, 2)))),
+        (
+            four(p.setclientid(5, "Linux NFSv4.0 web01/10.0.0.7")),
+            p.reply(8, p.compound_results(p.u32(35, 0) + p.u64(1, 2))),
+        ),
         (four(p.exchange_id(5, "Linux NFSv4.2 web01"), minor=2), p.reply(8, p.compound_results(status=10008))),
-        (four(p.sequence4(), p.putfh(), p.lookup4(), p.read4(), minor=1), p.reply(8, p.compound_results(p.sequence4_result()))),
+        (
+            four(p.sequence4(), p.putfh(), p.lookup4(), p.read4(), minor=1),
+            p.reply(8, p.compound_results(p.sequence4_result())),
+        ),
         (four(p.renew(7)), p.denied(8)),
     ]
     gss = p.call(9, p.NFS, 4, 1, bytes(60), credential=p.auth_gss(3), verifier=p.auth(6, bytes(28)))
@@ -198,7 +204,7 @@ def child(seed: int, first: int, stop: int) -> None:
     sources = seeds()
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "case.pcap"
-    
+
         path.write_bytes(case(sources, 0, 0))
         run(path)  # waits for the compiler, which needs more memory
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
@@ -245,7 +251,9 @@ class Fuzzer:
                     if len(line) < 2:
                         process.kill()
                         end = process.wait()
-                        why = f"the child ended with status {end}" if ready else f"no end after {deadline - begun:.0f} s"
+                        why = (
+                            f"the child ended with status {end}" if ready else f"no end after {deadline - begun:.0f} s"
+                        )
                         self._write(current, why)
                         return current + 1, seconds - (now - begun if begun else seconds)
                     begun = begun or now

@@ -175,7 +175,7 @@ def record(message: bytes, fragments=1) -> bytes:
     """A message with its record mark, or in several fragments."""
     size = max(-(-len(message) // fragments), 1)
     parts = [message[i : i + size] for i in range(0, len(message), size)] or [b""]
-    return b"".join(u32((len(p) | (i == len(parts) - 1) << 31)) + p for i, p in enumerate(parts))
+    return b"".join(u32(len(p) | (i == len(parts) - 1) << 31) + p for i, p in enumerate(parts))
 
 
 # NFSv3 (RFC 1813)

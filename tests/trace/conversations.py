@@ -5,8 +5,9 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
-import packets as p
 from hypothesis import strategies as st
+
+import packets as p
 from packets import Conversation, Frame
 
 SEGMENTS = (1, 3, 17, 100, 536, 1448, 8948, 65_000)

@@ -5,16 +5,16 @@ from __future__ import annotations
 import time
 
 import numpy as np
-import packets as p
 import pytest
 from conversations import Shape, said
-from packets import Conversation, Frame
-from tracking import INTERPRETED, SMALL, Seen, track
 
+import packets as p
 from nfsleuth.capture.frames import FRAME, Chunk
 from nfsleuth.trace.state import Budget
 from nfsleuth.trace.tables import Identity
 from nfsleuth.trace.tracker import Tracker
+from packets import Conversation, Frame
+from tracking import INTERPRETED, SMALL, Seen, track
 
 FEW = 20 if INTERPRETED else 1  # interpreted, a flood is this many times smaller
 small = pytest.mark.slow  # uses SMALL, for which the kernels are compiled anew
@@ -29,7 +29,8 @@ def syns(count):
     frame = np.frombuffer(p.ethernet(p.ipv4(p.tcp(flags=p.SYN, options=p.LINUX_SYN))), np.uint8)
     data = np.tile(frame, (count, 1))
     numbers = np.arange(count, dtype=">u4").view(np.uint8).reshape(count, 4)
-    data[:, 27:30] = numbers[:, 1:]  # the last bytes of the source address
+    data[:, 26:30] = numbers  # source address
+    data[:, 26] = 11
     data[:, 38:42] = numbers  # sequence number
     table = np.zeros(count, FRAME)
     table["offset"] = np.arange(count) * len(frame)
@@ -53,7 +54,7 @@ def test_a_flood_of_syns_does_not_push_out_who_speaks_rpc():
     rows += tracker.feed(p.chunk(exchange(talk, 2).frames, first=count + 10))
     rows += tracker.finish()
     seen = Seen(rows, tracker.oddities)
-    assert len(np.unique(seen.connections["uid"])) == count + 1
+    assert len(seen.connections) == count + 1
     assert seen.odd["connections_dropped"] == count + 1 - SMALL.connections
     (row,) = seen.connections[seen.connections["calls"] > 0]
     assert (row["calls"], row["replies"], row["syns"]) == (2, 2, 1)
@@ -269,7 +270,9 @@ def test_sizes_of_tables_are_checked(size):
         Budget(pending=size)
 
 
-@pytest.mark.parametrize(("column", "value"), [("offset", -1), ("captured", -1), ("captured", 10**6), ("offset", 1 << 40)])
+@pytest.mark.parametrize(
+    ("column", "value"), [("offset", -1), ("captured", -1), ("captured", 10**6), ("offset", 1 << 40)]
+)
 def test_frames_outside_of_the_buffer_are_refused(column, value):
     chunk = p.chunk(Conversation().handshake().frames)
     chunk.frames[column][1] = value

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import packets as p
 import pytest
-from packets import Conversation, Frame
-from tracking import track
 
+import packets as p
 from nfsleuth.trace.tables import (
     CALL_CUT,
     CALL_FROM_SERVER,
@@ -19,6 +17,8 @@ from nfsleuth.trace.tables import (
     Role,
     Version,
 )
+from packets import Conversation, Frame
+from tracking import track
 
 MS = 10**6
 
@@ -46,7 +46,9 @@ def test_a_syn_and_its_handshake():
 
 
 def test_setclientid():
-    call = p.call(1, version=4, procedure=1, arguments=p.compound(p.setclientid(0x1122334455667788, "Linux NFSv4.0 web01")))
+    call = p.call(
+        1, version=4, procedure=1, arguments=p.compound(p.setclientid(0x1122334455667788, "Linux NFSv4.0 web01"))
+    )
     seen = track(spoken((call, p.reply(1, p.compound_results(p.u32(35, 0) + p.u64(77, 8))))).frames)
     assert seen.of_kind(Identity.CLIENT_ID) == [(b"Linux NFSv4.0 web01", 0x1122334455667788, 0)]
     assert seen.of_kind(Identity.CALLBACK) == [(b"tcp\x0010.0.2.15.3.9", p.CALLBACK, 0)]
@@ -64,7 +66,13 @@ def test_exchange_id_and_sequence():
     halves = int.from_bytes(b"01234567", "big"), int.from_bytes(b"89abcdef", "big")
     assert {(a, b) for _, a, b in seen.of_kind(Identity.SESSION)} == {halves}
     row = seen.calls[seen.calls["xid"] == 2][0]
-    assert (row["main"], row["ops"][:3].tolist(), row["offset"], row["count"], row["bytes"]) == (25, [53, 22, 25], 8, 100, 90)
+    assert (row["main"], row["ops"][:3].tolist(), row["offset"], row["count"], row["bytes"]) == (
+        25,
+        [53, 22, 25],
+        8,
+        100,
+        90,
+    )
     assert seen.connections["versions"][0] == Version.V4_2
     assert seen.connections["errors"][0] == 1
 
@@ -122,7 +130,9 @@ def test_a_mount_names_its_path():
 
 
 def test_hidden_arguments_are_counted_but_not_read():
-    secret = p.call(1, version=4, procedure=1, arguments=b"\xff" * 64, credential=p.auth_gss(3), verifier=p.auth(6, bytes(28)))
+    secret = p.call(
+        1, version=4, procedure=1, arguments=b"\xff" * 64, credential=p.auth_gss(3), verifier=p.auth(6, bytes(28))
+    )
     seen = track(spoken((secret, p.reply(1, b"\xff" * 64, verifier=p.auth(6, bytes(28))))).frames)
     assert seen.calls["flags"][0] == CALL_HIDDEN
     assert seen.calls["flavor"][0] == Flavor.GSS

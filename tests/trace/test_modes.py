@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from tracking import CHECKED, INTERPRETED
 
 TESTS = Path(__file__).parents[1]
@@ -24,6 +25,11 @@ def test_nothing_is_read_out_of_bounds(variable, tmp_path):
     chosen = [] if variable == "NUMBA_DISABLE_JIT" else ["-m", "not slow"]
     command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *chosen]
     run = subprocess.run(
-        [*command, *WIRE, str(TESTS / "trace")], env=environment, capture_output=True, text=True, timeout=1500, check=False
+        [*command, *WIRE, str(TESTS / "trace")],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=1500,
+        check=False,
     )
     assert run.returncode == 0, run.stdout[-3000:]

@@ -5,15 +5,15 @@ from __future__ import annotations
 import random
 from dataclasses import replace
 
-import naive_tracker
-import packets as p
 import pytest
 from conversations import SHAPES, Shape, frames_of, said
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from tracking import INTERPRETED, track
 
+import naive_tracker
+import packets as p
 from nfsleuth.trace.tables import CALL_RETRANSMITTED, Identity, Role
+from tracking import INTERPRETED, track
 
 REPORTED = (Identity.MACHINE_NAME, Identity.FILE_NAME, Identity.CLIENTID)
 HEAD = 1024  # bytes of a message that are looked at

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import packets as p
 import pytest
 from headers import LINK, read
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import packets as p
 from nfsleuth.trace.tables import NO_MAC
 from nfsleuth.wire.packet import Header
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import packets as p
 import pytest
 from headers import IPV4, IPV6, read
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import packets as p
 from nfsleuth.wire.packet import Header
 
 MAPPED = 0xFFFF00000000
@@ -17,7 +17,7 @@ LONG = b"\1" + bytes(14)  # the same with 16 bytes
 
 
 # The example of RFC 1071-era texts: 10.0.0.7 to 10.0.0.1, 52 bytes, DF, TTL 64, TCP
-GOLDEN4 = bytes.fromhex("45000034abcd400040060000" "0a000007" "0a000001") + bytes(32)
+GOLDEN4 = bytes.fromhex("45000034abcd4000400600000a0000070a000001") + bytes(32)
 
 
 def test_ipv4_fields():

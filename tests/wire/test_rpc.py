@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import packets as p
 import pytest
 from headers import is_starttls, message_kind, record_kind
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+import packets as p
 
 CALL, REPLY = 0, 1
 CALLS = {

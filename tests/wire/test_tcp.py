@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import packets as p
 import pytest
 from headers import SYN, TCP, UDP, read
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import packets as p
 from nfsleuth.wire.packet import Header
 from nfsleuth.wire.tcp import layout
 

@@ -23,8 +23,8 @@ from nfsleuth.wire.fields import be32, u8
 from nfsleuth.wire.rpc import HEADER_SEEN, LARGEST_RECORD, is_message, is_starttls, plausible_record
 
 SEQUENCE_MASK = 0xFFFF_FFFF
-# An acknowledgment of the other side ends the wait for what it acknowledges: the capture lacks it. But a capture may have
-# the frames of the two sides in the wrong order, so not before so many segments wait, or one has waited so long (ns).
+# An acknowledgment of the other side ends the wait for what it acknowledges: the capture lacks it. But a capture may
+# have the frames of the two sides in the wrong order, so not before so many segments wait, or one waited so long (ns).
 PATIENCE = 4
 PATIENCE_TIME = 100_000
 FRUITLESS = 64  # segments searched in vain before a connection on another port than NFS's is given up
