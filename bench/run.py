@@ -258,9 +258,9 @@ def _share(ours: float, other: float) -> float:
 def parts_of_a_run(truths: dict[str, Truth], extras: dict[str, float]) -> str:
     """Kernels alone, start-up, and memory by size."""
     lines = ["| in a process that has started | " + " | ".join(truths) + " |", "|---|" + "---|" * len(truths)]
-    for name in ("reading", "tracking", "gathering"):
+    for name in ("reading", "tracking", "gathering", "verdicts", "printing"):
         values = (extras.get(f"{kind}_inside_{name}", 0.0) for kind in truths)
-        lines.append(f"| {name}, s | " + " | ".join(f"{v:.2f}" for v in values) + " |")
+        lines.append(f"| {name}, s of CPU | " + " | ".join(f"{v:.2f}" for v in values) + " |")
     for unit, scale, shown in (("frames", 1e6, "million frames/s"), ("calls", 1e3, "thousand calls/s")):
         rates = []
         for kind in truths:

@@ -32,6 +32,7 @@ class Message:
     frame: int  # and time, of the last byte of its first record mark
     time: int
     end: int  # time of its last byte
+    number: int = 0  # in its stream
 
 
 @dataclass
@@ -62,7 +63,7 @@ class Connection:
     errors: int = 0
     reads: int = 0
     read_bytes: int = 0
-    busy: list[tuple[int, int]] = field(default_factory=list)  # of READ: call, last byte of the reply
+    busy: list[tuple[int, int, int]] = field(default_factory=list)  # READ: number of the reply, call, end of the reply
     identities: set[tuple[int, bytes, int, int]] = field(default_factory=set)
 
 
@@ -126,7 +127,7 @@ def _messages(segments: list[Segment], start: int | None) -> list[Message]:
         if at > len(stream):
             break
         if mark >> 31:
-            messages.append(Message(b"".join(parts), first.frame, first.time, origin[at - 1].time))
+            messages.append(Message(b"".join(parts), first.frame, first.time, origin[at - 1].time, len(messages)))
             parts, first = [], None
     return messages
 
@@ -200,7 +201,7 @@ def _answer(connection: Connection, call: Call, message: Message) -> None:
     if (call.version, call.main) in READS:
         connection.reads += 1
         connection.read_bytes += call.bytes_read
-        connection.busy.append((call.time, message.end))
+        connection.busy.append((message.number, call.time, message.end))
 
 
 def _read_by_compound(call: Call, data: bytes, at: int) -> int:
@@ -214,10 +215,22 @@ def _read_by_compound(call: Call, data: bytes, at: int) -> int:
     return 0
 
 
-def union(stretches: list[tuple[int, int]]) -> int:
-    """Time that at least one of the stretches covers."""
+def busy(reads: list[tuple[int, int, int]]) -> int:
+    """Time with a READ outstanding, by the rule of `trace.transfers`: a reply may lengthen the last stretch only."""
+    stretches: list[list[int]] = [[0, 0]]
+    for _, begin, end in sorted(reads):
+        if begin > stretches[-1][1]:
+            stretches.append([begin, end])
+        else:
+            floor = stretches[-2][1]
+            stretches[-1] = [min(stretches[-1][0], max(begin, floor)), max(stretches[-1][1], end)]
+    return sum(end - begin for begin, end in stretches)
+
+
+def union(reads: list[tuple[int, int, int]]) -> int:
+    """Time that at least one of them covers."""
     total, until = 0, 0
-    for begin, end in sorted(stretches):
+    for _, begin, end in sorted(reads, key=lambda r: r[1]):
         total += max(end - max(begin, until), 0)
         until = max(until, end)
     return total

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from nfsleuth.api import Progress
     from nfsleuth.verdict.model import Report
 
-COMPILING = "compiling the kernels for this machine, once: about 20 s"
+COMPILING = "compiling the kernels for this machine, once: up to a minute"
 STDOUT = "-"
 PIECE = 1 << 16  # characters or bytes that are written at once
 
