@@ -18,6 +18,7 @@ import statistics
 import sys
 import tempfile
 from dataclasses import asdict, dataclass
+from datetime import date
 from pathlib import Path
 
 from measure import Cost, run
@@ -216,7 +217,9 @@ def write(rows: list[Row], truths: dict[str, Truth], extras: dict[str, float], *
 
 def measured(rows: list[Row], truths: dict[str, Truth], extras: dict[str, float]) -> str:
     """What goes into the page: targets against results, then a table per file."""
-    parts = [targets(rows, truths, extras)]
+    load = ", ".join(f"{n:.1f}" for n in os.getloadavg())
+    machine = f"{platform.system()} {platform.release()}, {len(os.sched_getaffinity(0))} cores, load average {load}"
+    parts = [f"{date.today()}, {machine}; medians of {max(r.runs for r in rows)} runs.", targets(rows, truths, extras)]
     for kind, truth in truths.items():
         parts.append(f"```\n{table([r for r in rows if r.file == kind], truth)}\n```")
     parts.append(parts_of_a_run(truths, extras))

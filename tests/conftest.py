@@ -10,6 +10,12 @@ import shutil
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# A shared machine may be slow at any moment, so no test fails for time alone; in CI the same examples are tried each time.
+settings.register_profile("nfsleuth", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("ci", settings.get_profile("nfsleuth"), derandomize=True)
+settings.load_profile("ci" if os.environ.get("CI") else "nfsleuth")
 
 os.environ.setdefault("NFSLEUTH_KERNELS", "numba")  # before anything imports a kernel
 
