@@ -10,6 +10,7 @@ from __future__ import annotations
 import secrets
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import cache
 
 import numpy as np
 
@@ -237,6 +238,7 @@ RESERVE_TEXT = HEAD + 2 * LONGEST_NAME
 RESERVE_CONNECTIONS = 64
 
 
+@cache  # one object per budget: machine code is bound to it
 def state_dtype(budget: Budget, keep_calls: bool) -> np.dtype[np.void]:
     """All tables of a tracker as the fields of one record, so that kernels pass a single pointer between them."""
     n = budget.connections
