@@ -128,6 +128,15 @@ def _frame(s, buf, at, end, wire_end, link):
 
 
 @part
+def _created(s, p):
+    """A new connection, as `find` returns it; NONE if messages must be decoded first, since another one is dropped."""
+    if is_full(s) and s["control"][Control.MESSAGES] > 0:
+        s["control"][Control.RETRY] = 1
+        return np.int64(NONE)
+    return np.int64(2 * create(s, p))
+
+
+@part
 def _tcp(s, p, buf, end):
     header = tcp.read_tcp(p, buf, end)
     if header != Header.OK:
@@ -142,10 +151,9 @@ def _tcp(s, p, buf, end):
         close(s, found >> 1)
         found = np.int64(NONE)
     if found < 0:
-        if is_full(s) and s["control"][Control.MESSAGES] > 0:
-            s["control"][Control.RETRY] = 1
+        found = _created(s, p)
+        if found < 0:
             return
-        found = 2 * create(s, p)
     c, side = found >> 1, found & 1
     if flags & tcp.SYN:
         if flags & tcp.ACK:
@@ -263,10 +271,9 @@ def _udp(s, p, buf, end):
         return
     found = find(s, p)
     if found < 0:
-        if is_full(s) and s["control"][Control.MESSAGES] > 0:
-            s["control"][Control.RETRY] = 1
+        found = _created(s, p)
+        if found < 0:
             return
-        found = 2 * create(s, p)
     c, side = found >> 1, found & 1
     if observe_frame(s, c, side, p):
         meet(s, p["mac"], p["source_hi"], p["source_lo"], Neighbour.IP.value, p["ttl"])

@@ -113,6 +113,17 @@ def create(s, p):
 
 
 @part
+def forget_record(cursor):
+    """Where in a record `cursor` was is not known, or of no use any more."""
+    cursor["done"] = 0
+    cursor["tail"] = 0
+    cursor["skip"] = 0
+    cursor["mark"] = 0
+    cursor["mark_have"] = 0
+    cursor["fragment_left"] = 0
+
+
+@part
 def reset(s, c):
     """Clear the counts of connection `c` and both its cursors."""
     conn = s["conns"][c]
@@ -136,13 +147,8 @@ def reset(s, c):
         cursor = s["cursors"][2 * c + side]
         cursor["phase"] = Phase.NEW.value
         cursor["ever"] = 0
-        cursor["done"] = 0
         cursor["impatient"] = 0
-        cursor["tail"] = 0
-        cursor["skip"] = 0
-        cursor["mark"] = 0
-        cursor["mark_have"] = 0
-        cursor["fragment_left"] = 0
+        forget_record(cursor)
         cursor["head"] = NONE
         cursor["head_length"] = 0
         cursor["held"] = NONE

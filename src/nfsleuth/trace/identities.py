@@ -26,19 +26,9 @@ def report(s, c, kind, from_client, buf, at, length, end, a, b):
         return
     if kind == Identity.FILE_NAME:
         conn["names_left"] -= 1
-    n = s["control"][Control.IDENTITIES]
-    s["control"][Control.IDENTITIES] = n + 1
-    row = s["identities"][n]
-    row["uid"] = conn["uid"]
-    row["kind"] = kind
-    row["from_client"] = from_client
+    row = s["identities"][_begin_row(s, conn["uid"], kind, from_client, a, b)]
     row["cut"] = 1 if readable < length else 0
     row["length"] = readable
-    row["at"] = s["control"][Control.TEXT]
-    row["a"] = a
-    row["b"] = b
-    row["frame"] = s["control"][Control.FRAME]
-    row["time"] = s["control"][Control.TIME]
     _append(s, buf, at, readable)
 
 
@@ -49,24 +39,31 @@ def report_pair(s, c, kind, from_client, buf, at, first, second_at, second, end,
     readable = max(min(second_at + second, end) - at, 0)
     if _seen_before(s, conn["uid"], kind, buf, at, readable, a, np.uint64(0)):
         return
-    n = s["control"][Control.IDENTITIES]
-    s["control"][Control.IDENTITIES] = n + 1
-    row = s["identities"][n]
-    row["uid"] = conn["uid"]
-    row["kind"] = kind
-    row["from_client"] = from_client
+    row = s["identities"][_begin_row(s, conn["uid"], kind, from_client, a, np.uint64(0))]
     row["cut"] = 1 if second_at + second > end else 0
-    row["at"] = s["control"][Control.TEXT]
-    row["a"] = a
-    row["b"] = 0
-    row["frame"] = s["control"][Control.FRAME]
-    row["time"] = s["control"][Control.TIME]
     _append(s, buf, at, max(min(first, end - at), 0))
     text_at = s["control"][Control.TEXT]
     s["text"][text_at] = 0
     s["control"][Control.TEXT] = text_at + 1
     _append(s, buf, second_at, max(min(second, end - second_at), 0))
     row["length"] = s["control"][Control.TEXT] - row["at"]
+
+
+@part
+def _begin_row(s, uid, kind, from_client, a, b):
+    """A new row, whose text begins where the arena ends; returns its number. `cut` and `length` are still to be set."""
+    n = s["control"][Control.IDENTITIES]
+    s["control"][Control.IDENTITIES] = n + 1
+    row = s["identities"][n]
+    row["uid"] = uid
+    row["kind"] = kind
+    row["from_client"] = from_client
+    row["at"] = s["control"][Control.TEXT]
+    row["a"] = a
+    row["b"] = b
+    row["frame"] = s["control"][Control.FRAME]
+    row["time"] = s["control"][Control.TIME]
+    return n
 
 
 @part

@@ -15,7 +15,7 @@ from __future__ import annotations
 import numpy as np
 
 from nfsleuth.compiled import NO, YES, ZERO, part
-from nfsleuth.trace.connections import NFS_PORT
+from nfsleuth.trace.connections import NFS_PORT, forget_record
 from nfsleuth.trace.notes import note
 from nfsleuth.trace.state import ENDED, HEAD, HELD_BYTES, IN_ARENA, IN_CHUNK, MOST_HELD, NONE, Control, Phase
 from nfsleuth.trace.tables import Flavor, Oddity
@@ -211,13 +211,20 @@ def _pass_over(s, k, step):
     if cursor["skip"] > 0 or cursor["tail"] == 0 or cursor["last_fragment"] == 0:
         return
     cursor["tail"] = 0
+    _begin_row(s, k, ENDED)
+
+
+@part
+def _begin_row(s, k, where):
+    """A new row of the table for `messages`; returns its number."""
     n = s["control"][Control.MESSAGES]
     s["control"][Control.MESSAGES] = n + 1
     message = s["messages"][n]
     message["stream"] = k
-    message["where"] = ENDED
+    message["where"] = where
     message["seen_frame"] = s["control"][Control.FRAME]
     message["seen_time"] = s["control"][Control.TIME]
+    return n
 
 
 @part
@@ -304,18 +311,12 @@ def hand_over(s, k, buf, at, length, cut, where):
     cursor["done"] = 1
     if length >= 12:
         cursor["ever"] = 1
-    n = s["control"][Control.MESSAGES]
-    s["control"][Control.MESSAGES] = n + 1
-    message = s["messages"][n]
-    message["stream"] = k
+    message = s["messages"][_begin_row(s, k, where)]
     message["length"] = length
     message["cut"] = cut
-    message["where"] = where
     message["bytes"] = cursor["message_bytes"]
     message["frame"] = cursor["message_frame"]
     message["time"] = cursor["message_time"]
-    message["seen_frame"] = s["control"][Control.FRAME]
-    message["seen_time"] = s["control"][Control.TIME]
     if is_starttls(buf, at, at + length):
         ignore(s, k >> 1)
     if where == IN_CHUNK:
@@ -354,12 +355,7 @@ def search_from_here(s, k):
     cursor = s["cursors"][k]
     free_head(s, cursor)
     cursor["phase"] = Phase.LOST.value
-    cursor["done"] = 0
-    cursor["tail"] = 0
-    cursor["skip"] = 0
-    cursor["mark"] = 0
-    cursor["mark_have"] = 0
-    cursor["fragment_left"] = 0
+    forget_record(cursor)
     cursor["last_fragment"] = 1
 
 
