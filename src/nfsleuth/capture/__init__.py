@@ -18,7 +18,7 @@ from nfsleuth.errors import Exit, NfsleuthError
 
 __all__ = ["BLOCK", "FRAME", "Chunk", "Source", "Trace", "open_trace"]
 
-BLOCK = 1 << 20  # bytes read at a time
+BLOCK = 1 << 22  # bytes read at a time: many frames for what a call of the kernels costs
 Progress = Callable[[int, int | None], None]
 
 

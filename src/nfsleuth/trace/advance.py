@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from nfsleuth.compiled import NO, YES, ZERO, entry, part
-from nfsleuth.trace import stream
+from nfsleuth.trace import shortcut, stream
 from nfsleuth.trace.connections import close, create, emit, find, is_full, observe_frame
 from nfsleuth.trace.hashing import mix
 from nfsleuth.trace.neighbours import HSRP_PORT, meet, meet_arp, meet_llc, meet_other
@@ -18,6 +18,7 @@ from nfsleuth.trace.pending import unanswered
 from nfsleuth.trace.state import (
     HEAD,
     IN_CHUNK,
+    LARGEST_FRAME,
     NONE,
     RESERVE_ARENA,
     RESERVE_CONNECTIONS,
@@ -41,7 +42,7 @@ def advance(s, buf, frames, first, ending):
     """Take in frames[first:], or, if `ending`, the segments that still wait, of the connections from number `first` on.
 
     Returns the index of the first frame (connection) that was not taken in, since messages must be decoded and rows
-    taken out before.
+    taken out before; -1 - index if that frame lies outside the buffer or is longer than LARGEST_FRAME.
     """
     if ending:
         return _end(s, buf, first)
@@ -49,11 +50,16 @@ def advance(s, buf, frames, first, ending):
         if _is_nearly_full(s):
             return np.int64(i)
         frame = frames[i]
+        at = frame["offset"]
+        captured = np.int64(frame["captured"])
+        if at < 0 or captured < 0 or captured > LARGEST_FRAME or at > len(buf) - captured:
+            return np.int64(-1 - i)
+        end = at + captured
         s["control"][Control.FRAME] = frame["number"]
         time = frame["time"]
         s["control"][Control.TIME] = time
-        at = frame["offset"]
-        _frame(s, buf, at, at + np.int64(frame["captured"]), at + np.int64(frame["wire"]), np.int64(frame["link"]))
+        if frame["link"] != ethernet.LINK_ETHERNET or not shortcut.goes_on(s, buf, at, end):
+            _frame(s, buf, at, end, at + np.int64(frame["wire"]), np.int64(frame["link"]))
         if s["control"][Control.RETRY]:
             s["control"][Control.RETRY] = 0
             return np.int64(i)
@@ -154,6 +160,7 @@ def _tcp(s, p, buf, end):
         found = _created(s, p)
         if found < 0:
             return
+    shortcut.remember(s, p, found)
     c, side = found >> 1, found & 1
     if flags & tcp.SYN:
         if flags & tcp.ACK:

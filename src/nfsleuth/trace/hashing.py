@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from nfsleuth.compiled import part
+from nfsleuth.wire.fields import be64, u8
 
 _GOLDEN = np.uint64(0x9E37_79B9_7F4A_7C15)  # 2**64 / golden ratio, odd
 _SHIFT = np.uint64(29)
@@ -21,16 +22,11 @@ def mix(state, value):
 def mix_bytes(state, buf, at, length):
     """Stir `length` bytes from buf[at] into `state` (uint64)."""
     stop = at + length
-    while at + 4 <= stop:
-        word = (
-            (np.uint64(buf[at]) << np.uint64(24))
-            | (np.uint64(buf[at + 1]) << np.uint64(16))
-            | (np.uint64(buf[at + 2]) << np.uint64(8))
-            | np.uint64(buf[at + 3])
-        )
-        state = mix(state, word)
-        at += 4
+    while at + 8 <= stop:
+        state = mix(state, be64(buf, at))
+        at += 8
+    rest = np.uint64(0)
     while at < stop:
-        state = mix(state, np.uint64(buf[at]))
+        rest = (rest << np.uint64(8)) | np.uint64(u8(buf, at))
         at += 1
-    return mix(state, np.uint64(length))
+    return mix(mix(state, rest), np.uint64(length))

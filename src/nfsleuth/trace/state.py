@@ -195,6 +195,7 @@ HEAD = 1024  # bytes of a message that are looked at
 HELD_BYTES = 2048  # bytes kept of a segment that waits
 MOST_HELD = 32  # segments of one direction that wait
 LONGEST_NAME = 256  # bytes of a file name that a CALL row keeps
+RECENT = 1 << 14
 LARGEST_FRAME = 262_144  # what a reader hands out at most (MAXIMUM_SNAPLEN of libpcap)
 
 
@@ -253,6 +254,7 @@ def state_dtype(budget: Budget, keep_calls: bool) -> np.dtype[np.void]:
             ("conns", CONN, n),
             ("cursors", CURSOR, 2 * n),  # side A and B of connection c at 2c and 2c + 1
             ("buckets", np.int32, 2 * n),  # first connection of a hash chain
+            ("recent", np.int32, RECENT),  # a stream that was met last at its place, see trace.shortcut
             ("pending_keys", np.uint64, budget.pending),  # 0 free
             ("pending", tables.CALL, budget.pending),
             ("pending_names", np.uint8, (budget.pending if keep_calls else 1, LONGEST_NAME)),

@@ -46,7 +46,7 @@ class Tracker:
         chunk.buffer: uint8[n], contiguous. chunk.frames: FRAME[m], every frame inside the buffer (checked).
         Raises ValueError if a frame lies outside the buffer.
         """
-        buffer, frames = _checked(chunk)
+        buffer, frames = _fit(chunk)
         return self._advance(buffer, frames, len(frames), ending=False)
 
     def finish(self) -> list[Rows]:
@@ -66,6 +66,10 @@ class Tracker:
         done = 0
         while True:
             done = advance(state, buffer, frames, done, ending)
+            if done < 0:
+                raise ValueError(
+                    f"frame {-1 - done} lies outside the chunk's buffer or is longer than {LARGEST_FRAME} bytes"
+                )
             decoded = 0
             while decoded < control[Control.MESSAGES]:
                 decoded = decode_messages(state, buffer, decoded)
@@ -113,15 +117,6 @@ class Tracker:
         return rows
 
 
-def _checked(chunk: Chunk) -> tuple[np.ndarray, np.ndarray]:
-    """The chunk's arrays, fit for the kernels: contiguous, writable (one compiled version serves all), inside
-    bounds."""
-    frames = np.require(chunk.frames, FRAME, ["C", "A"])
-    buffer = np.require(chunk.buffer, np.uint8, ["C", "W"])
-    if len(frames):
-        ends = frames["offset"] + frames["captured"]
-        if frames["offset"].min() < 0 or frames["captured"].min() < 0 or ends.max() > len(buffer):
-            raise ValueError("a frame lies outside the chunk's buffer")
-        if frames["captured"].max() > LARGEST_FRAME:
-            raise ValueError(f"a frame is longer than {LARGEST_FRAME} bytes")
-    return buffer, frames
+def _fit(chunk: Chunk) -> tuple[np.ndarray, np.ndarray]:
+    """The chunk's arrays, fit for the kernels: contiguous, writable (one compiled version serves all)."""
+    return np.require(chunk.buffer, np.uint8, ["C", "W"]), np.require(chunk.frames, FRAME, ["C", "A"])

@@ -1,0 +1,80 @@
+"""The short way against the long way: the same frames as Ethernet, which may take both, and as Linux cooked, which
+take the long way only, give the same rows."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+
+from conversations import SHAPES, frames_of
+from hypothesis import given
+from hypothesis import strategies as st
+
+import packets as p
+from nfsleuth.trace import shortcut
+from nfsleuth.trace.tracker import Tracker
+from packets import Conversation
+from tracking import ORDINARY, track
+
+LINK_SLL = 113
+TTL, WINDOW, FLAGS, SOURCE_MAC = 22, 48, 47, 6  # bytes of a frame: Ethernet, IPv4 and TCP without options
+
+
+def cooked(frame):
+    """The frame as an interface `any` would have captured it."""
+    return replace(frame, data=p.pack(">HHH", 0, 1, 6) + frame.data[6:12] + bytes(2) + frame.data[12:], link=LINK_SLL)
+
+
+def edited(frame, at, value):
+    return replace(frame, data=frame.data[:at] + value + frame.data[at + len(value) :])
+
+
+def with_acknowledgements(frames, rng):
+    """Behind some frames an empty segment of the same side; some of these from elsewhere, or with an odd header."""
+    out = []
+    for frame in frames:
+        out.append(frame)
+        if rng.random() < 0.5 and len(frame.data) > 54 and frame.data[12:14] == b"\x08\x00":
+            sequence = (int.from_bytes(frame.data[38:42]) + len(frame.data) - 54 - rng.choice([0, 0, 0, 1])) % 2**32
+            empty = edited(frame, 16, (40).to_bytes(2))
+            empty = edited(replace(empty, data=empty.data[:54], wire=-1), 38, sequence.to_bytes(4))
+            at, value = rng.choice(
+                [(TTL, b"\x40"), (TTL, b"\x3f"), (WINDOW, b"\0\0"), (SOURCE_MAC, b"\x02\0\0\0\0\x09"), (FLAGS, b"\x11")]
+            )
+            out.append(edited(empty, at, value) if rng.random() < 0.3 else empty)
+    return out
+
+
+def comparable(seen):
+    """Every row, without the bytes of padding between fields; the seeds of the hash tables differ."""
+    tables = (seen.connections, seen.neighbours, seen.calls, seen.identities)
+    rows = [sorted(tuple(map(str, r)) for r in t.tolist()) for t in tables]
+    return rows, sorted(seen.texts), sorted(seen.names), seen.odd
+
+
+@given(SHAPES, st.floats(0, 0.3), st.floats(0, 0.3), st.sampled_from([64, 300, 1 << 18]), st.integers(0, 1 << 30))
+def test_both_ways_give_the_same_rows(shape, swaps, repeats, snaplen, seed):
+    frames = frames_of(replace(shape, swaps=swaps, repeats=repeats))
+    frames = with_acknowledgements(frames, random.Random(seed))
+    assert comparable(track(frames, snaplen=snaplen)) == comparable(
+        track([cooked(f) for f in frames], snaplen=snaplen + 2)
+    )
+
+
+def test_what_goes_the_short_way():
+    """The frames in the middle of a long reply, and the client's acknowledgements; not what begins or ends a message."""
+    talk = Conversation().handshake()
+    talk.send(0, p.record(p.call(1, p.NFS, 3, 6, p.read3(count=60_000), credential=p.auth_sys())))
+    talk.send(1, p.record(p.reply(1, p.read3_results(b"U" * 60_000))))
+    talk.raw(0)
+    tracker = Tracker(budget=ORDINARY)
+    taken = []
+    for frame in talk.frames:
+        part = p.chunk([frame])
+        taken.append(bool(shortcut.goes_on(tracker._state, part.buffer, 0, len(part.buffer))))
+        if not taken[-1]:
+            tracker.feed(part)
+    segments = -(-60_000 // 1448)
+    assert taken == [False] * 5 + [True] * (segments - 2) + [False] + [True]
+    row = tracker.finish()[-1].connections[0]
+    assert list(row["frames"]) == [3 + 1, 1 + segments]
