@@ -12,6 +12,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import click
 import pytest
 
 from conftest import CAPTURES, REPOSITORY
@@ -50,6 +51,14 @@ def office() -> Report:
 def test_generated_documents_are_up_to_date(tool: ModuleType) -> None:
     stale = [path.name for path, text in tool.documents().items() if path.read_text(encoding="utf-8") != text]
     assert not stale, "run make docs"
+
+
+def test_every_command_of_every_group_has_a_page(tool: ModuleType) -> None:
+    toys = click.Group(
+        "toys", commands=[click.Command("throw"), click.Group("more", commands=[click.Command("catch")])]
+    )
+    lines = tool.command_lines(click.Context(toys, info_name="toys"))
+    assert list(lines) == ["toys", "toys more", "toys more catch", "toys throw"]
 
 
 def test_help_does_not_depend_on_the_terminal(tool: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,10 +14,12 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from nfsleuth.cli import COMMANDS
+import click
+
+from nfsleuth import cli
 from nfsleuth.evidence.document import markdown
 from nfsleuth.evidence.rules import Rules
 
@@ -53,10 +55,19 @@ def documents() -> dict[Path, str]:
 def command_pages() -> str:
     """docs/cli.md: the help of every command, as a terminal shows it."""
     pages = ["# Commands", "Generated from `--help` by `make docs`."]
-    for command in ("", *COMMANDS):
-        line = " ".join(["nfsleuth", *([command] if command else [])])
+    for line in command_lines(click.Context(cli.nfsleuth, info_name="nfsleuth")):
         pages += [f"## {line}", f"```text\n{output(f'{line} --help').rstrip()}\n```"]
     return "\n\n".join(pages) + "\n"
+
+
+def command_lines(context: click.Context) -> Iterator[str]:
+    """``nfsleuth``, ``nfsleuth identify``, ...: each command below a context's, those of groups included."""
+    yield context.command_path
+    if isinstance(context.command, click.Group):
+        for name in context.command.list_commands(context):
+            command = context.command.get_command(context, name)
+            assert command
+            yield from command_lines(click.Context(command, parent=context, info_name=name))
 
 
 def with_output(text: str) -> str:

@@ -105,6 +105,38 @@ def test_wrong_use_is_2(run: Run, wrong: tuple[str, ...]) -> None:
     assert "Usage" in err
 
 
+def test_a_misspelt_command_is_guessed(run: Run) -> None:
+    assert "Did you mean 'identify'?" in run("identfy")[2]
+
+
+TOY = """
+import click
+from nfsleuth.errors import NfsleuthError
+
+@click.group()
+def toy():
+    "Play."
+
+@toy.command()
+@click.argument("code", type=int)
+def throw(code):
+    "Throw it."
+    if code == 2:
+        raise NfsleuthError("not that one")
+    return code
+"""
+
+
+def test_a_group_of_commands_is_one_module(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "toy_commands.py").write_text(TOY)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setitem(cli.COMMANDS, "toy", "toy_commands")
+    assert "  toy       Play.\n" in run("-h")[1]
+    assert "  throw  Throw it.\n" in run("toy", "-h")[1]
+    assert run("toy", "throw", "3") == (3, "", "")
+    assert run("toy", "throw", "2") == (2, "", "nfsleuth: not that one\n")
+
+
 def test_identify_prints_the_table(run: Run, found) -> None:
     asked = found(make.ordinary())
     code, out, err = run(

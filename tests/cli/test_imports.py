@@ -11,7 +11,7 @@ import pytest
 
 import nfsleuth
 
-HEAVY = {"numpy", "numba", "polars", "matplotlib", "jinja2", "rich", "typer"}
+HEAVY = {"numpy", "numba", "polars", "matplotlib", "jinja2", "rich", "click"}
 TESTS = str(Path(__file__).parents[1])
 
 
@@ -45,12 +45,12 @@ def test_importing_nfsleuth_loads_nothing_heavy() -> None:
 
 @pytest.mark.parametrize("arguments", [("--help",), ("identify", "--help"), ("calls", "--help"), ("--version",)])
 def test_help_loads_the_command_line_only(arguments: tuple[str, ...]) -> None:
-    assert loaded(run(*arguments)) == {"typer"}
+    assert loaded(run(*arguments)) == {"click"}
 
 
 @pytest.mark.parametrize("output", [(), ("--json",), ("--csv", "-")])
 def test_identify_loads_no_tables_no_templates_and_no_plots(output: tuple[str, ...]) -> None:
-    assert loaded(FAKE + run("identify", "x", *output)) <= {"typer", "numpy", "numba"}
+    assert loaded(FAKE + run("identify", "x", *output)) <= {"click", "numpy", "numba"}
 
 
 def test_reading_and_concluding_load_no_tables() -> None:
@@ -60,7 +60,7 @@ def test_reading_and_concluding_load_no_tables() -> None:
 
 def test_only_the_command_that_runs_is_imported() -> None:
     code = run("identify", "--help") + "\nassert 'nfsleuth.cli.explain' not in sys.modules"
-    assert loaded(code) == {"typer"}
+    assert loaded(code) == {"click"}
 
 
 def test_every_public_name_is_there() -> None:

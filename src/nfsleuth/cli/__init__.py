@@ -1,26 +1,27 @@
 """Arguments come in, a command runs, an exit code goes out: one module per command, imported when it is asked for.
 
-A command's module has its function, whose signature and docstring are its options and help, and `EXAMPLES`, which end
-its help. What goes wrong is caught here, once: `NfsleuthError` becomes one line, Ctrl-C and a closed pipe become exit
-codes.
+A command's module has a `click` command or group of its own name, which returns its exit code; its docstring is its
+help, and `EXAMPLES` end it. What goes wrong is caught here, once: `NfsleuthError` becomes one line, Ctrl-C and a closed
+pipe become exit codes.
 """
 
 from __future__ import annotations
 
-import functools
 import importlib
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from enum import IntEnum
-from types import ModuleType
-from typing import Annotated
 
-import typer
+import click
 
 from nfsleuth.errors import NfsleuthError
 
-COMMANDS = ("identify", "explain", "calls")
+COMMANDS = {  # in the order of the help; the module in which a command is found, under its own name
+    "identify": "nfsleuth.cli.identify",
+    "explain": "nfsleuth.cli.explain",
+    "calls": "nfsleuth.cli.calls",
+}
 EXAMPLES = """
 \b
 Examples:
@@ -39,53 +40,33 @@ class Signal(IntEnum):
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run nfsleuth with `arguments` (default: those of the process). Ends in SystemExit."""
-    given = list(sys.argv[1:] if arguments is None else arguments)
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")  # a terminal that lacks a character is no reason to stop
-    _application(given)(args=given, prog_name="nfsleuth")
+    nfsleuth(None if arguments is None else list(arguments), "nfsleuth")
 
 
-def _application(arguments: Sequence[str]) -> typer.Typer:
-    """The command that `arguments` ask for; all of them if they ask for help, or for none that exists."""
-    wanted = next((a for a in arguments if not a.startswith("-")), None)
-    app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False, no_args_is_help=True)
-    settings = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
-    app.callback(epilog=EXAMPLES, context_settings=settings)(_nfsleuth)
-    for name in COMMANDS if wanted not in COMMANDS else (wanted,):
-        module: ModuleType = importlib.import_module(f"{__name__}.{name}")
-        app.command(name, epilog=module.EXAMPLES, context_settings=settings)(_guarded(getattr(module, name)))
-    return app
+class _Commands(click.Group):
+    """Imports the command that is asked for, or all for the help, and turns ways to fail into exit codes."""
 
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        return list(COMMANDS)
 
-def _version(wanted: bool) -> None:
-    if wanted:
-        from importlib.metadata import version
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command:
+        if cmd_name not in COMMANDS:
+            raise click.NoSuchCommand(cmd_name, possibilities=COMMANDS, ctx=ctx)
+        command: click.Command = getattr(importlib.import_module(COMMANDS[cmd_name]), cmd_name)
+        return command
 
-        typer.echo(f"nfsleuth {version('nfsleuth')}")
-        raise typer.Exit
-
-
-def _nfsleuth(
-    version: Annotated[
-        bool, typer.Option("--version", help="Print the version and exit.", callback=_version, is_eager=True)
-    ] = False,
-) -> None:
-    """Say who is really at the other end of each NFS mount, and why, from what passed on the wire."""
-
-
-def _guarded(run: Callable[..., int]) -> Callable[..., None]:
-    """`run` with its ways to fail turned into messages and exit codes."""
-
-    @functools.wraps(run)
-    def guarded(*args: object, **options: object) -> None:
+    def invoke(self, ctx: click.Context) -> None:
+        """Run the command, which may be one of a group, and exit with what it returns."""
         try:
-            code = int(run(*args, **options))
+            code = int(super().invoke(ctx))
             sys.stdout.flush()
         except NfsleuthError as error:
             from nfsleuth.report.escape import visible
 
-            typer.echo(f"nfsleuth: {visible(error.message)}", err=True)
+            click.echo(f"nfsleuth: {visible(error.message)}", err=True)
             code = error.exit_code
         except BrokenPipeError:
             # What is still buffered has nowhere to go; without this, Python would complain about it at its exit.
@@ -93,7 +74,14 @@ def _guarded(run: Callable[..., int]) -> Callable[..., None]:
             code = Signal.NO_READER
         except KeyboardInterrupt:
             code = Signal.INTERRUPTED
-        if code:
-            raise typer.Exit(code)
+        ctx.exit(code)
 
-    return guarded
+
+@click.group(
+    cls=_Commands,
+    epilog=EXAMPLES,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},  # of all commands
+)
+@click.version_option(package_name="nfsleuth", message="%(prog)s %(version)s", help="Print the version and exit.")
+def nfsleuth() -> None:
+    """Say who is really at the other end of each NFS mount, and why, from what passed on the wire."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-import typer
+import click
 
 from nfsleuth.cli import options
 from nfsleuth.errors import Exit, NfsleuthError
@@ -26,16 +26,13 @@ Examples:
 _NOT_ASCII = re.compile("[\x7f-\U0010ffff]")
 
 
-def calls(
-    captures: options.Captures,
-    *,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON Lines: one object per call.")] = False,
-    parquet: Annotated[str | None, typer.Option(metavar="FILE", help="Write the calls to a Parquet FILE.")] = None,
-    client: Annotated[
-        str | None, typer.Option(metavar="ADDR", help="Only calls of the client with this address.")
-    ] = None,
-    quiet: options.Quiet = False,
-) -> int:
+@click.command(epilog=EXAMPLES)
+@options.captures
+@click.option("--json", "as_json", is_flag=True, help="Print JSON Lines: one object per call.")
+@click.option("--parquet", metavar="FILE", help="Write the calls to a Parquet FILE.")
+@click.option("--client", metavar="ADDR", help="Only calls of the client with this address.")
+@options.quiet
+def calls(captures: tuple[str, ...], *, as_json: bool, parquet: str | None, client: str | None, quiet: bool) -> int:
     """List calls with their replies.
 
     Time, client, operation, main arguments, status, bytes moved, latency. Calls come in the order in which they were
@@ -59,7 +56,7 @@ def calls(
     if found.rows:
         return Exit.DONE
     if not quiet:
-        typer.echo(f"nfsleuth: no calls{f' of {client}' if client else ''} found", err=True)
+        click.echo(f"nfsleuth: no calls{f' of {client}' if client else ''} found", err=True)
     return Exit.NO_NFS
 
 

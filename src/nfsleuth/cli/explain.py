@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import inspect
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-import typer
+import click
 
 from nfsleuth.cli import options
 from nfsleuth.errors import Exit, NfsleuthError
@@ -14,6 +14,7 @@ from nfsleuth.errors import Exit, NfsleuthError
 if TYPE_CHECKING:
     from types import ModuleType
 
+    from nfsleuth.api import Method
     from nfsleuth.verdict.model import Report, Verdict
 
 EXAMPLES = """
@@ -25,23 +26,29 @@ Examples:
 """
 
 
+@click.command(epilog=EXAMPLES)
+@click.argument(
+    "what",
+    nargs=-1,
+    metavar="[CAPTURE... CLIENT | RULE]",
+    help="Captures and a client of theirs (id, address or name), or the name of a rule. "
+    "A capture alone explains all of its clients.",
+)
+@click.option("--list", "list_rules", is_flag=True, help="List the rules.")
+@options.as_json
+@options.rules
+@options.prior
+@options.method
+@options.quiet
 def explain(
-    what: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="CAPTURE... CLIENT | RULE",
-            help="Captures and a client of theirs (id, address or name), or the name of a rule. "
-            "A capture alone explains all of its clients.",
-            show_default=False,
-        ),
-    ] = None,
+    what: tuple[str, ...],
     *,
-    list_rules: Annotated[bool, typer.Option("--list", help="List the rules.")] = False,
-    as_json: options.Json = False,
-    rules: options.Rules = None,
-    prior: options.Prior = None,
-    method: options.Method = options.MethodName.EVIDENCE,
-    quiet: options.Quiet = False,
+    list_rules: bool,
+    as_json: bool,
+    rules: str | None,
+    prior: tuple[str, ...],
+    method: Method,
+    quiet: bool,
 ) -> int:
     """Show the evidence behind a verdict, or a rule.
 

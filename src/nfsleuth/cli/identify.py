@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-import typer
+import click
 
 from nfsleuth.cli import options
 from nfsleuth.errors import NfsleuthError
 
 if TYPE_CHECKING:
+    from nfsleuth.api import Method
     from nfsleuth.verdict.model import Report
 
 EXAMPLES = """
@@ -22,25 +23,29 @@ Examples:
 """
 
 
+@click.command(epilog=EXAMPLES)
+@options.captures
+@options.as_json
+@click.option("--csv", metavar="FILE", help="Write a CSV line per client to FILE; - is stdout.")
+@click.option("--parquet", metavar="FILE", help="Write clients with their evidence to a Parquet FILE; - is stdout.")
+@click.option("--html", metavar="FILE", help="Write one self-contained page to FILE; - is stdout.")
+@options.rules
+@options.prior
+@options.method
+@click.option("--verbose", "-v", is_flag=True, help="Show all captures and all oddities.")
+@options.quiet
 def identify(
-    captures: options.Captures,
+    captures: tuple[str, ...],
     *,
-    as_json: options.Json = False,
-    csv: Annotated[
-        str | None, typer.Option(metavar="FILE", help="Write a CSV line per client to FILE; - is stdout.")
-    ] = None,
-    parquet: Annotated[
-        str | None,
-        typer.Option(metavar="FILE", help="Write clients with their evidence to a Parquet FILE; - is stdout."),
-    ] = None,
-    html: Annotated[
-        str | None, typer.Option(metavar="FILE", help="Write one self-contained page to FILE; - is stdout.")
-    ] = None,
-    rules: options.Rules = None,
-    prior: options.Prior = None,
-    method: options.Method = options.MethodName.EVIDENCE,
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show all captures and all oddities.")] = False,
-    quiet: options.Quiet = False,
+    as_json: bool,
+    csv: str | None,
+    parquet: str | None,
+    html: str | None,
+    rules: str | None,
+    prior: tuple[str, ...],
+    method: Method,
+    verbose: bool,
+    quiet: bool,
 ) -> int:
     """Say who each NFS client is, and why.
 

@@ -6,19 +6,18 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-import typer
+import click
 
 from nfsleuth import kernel_cache
 from nfsleuth.errors import Exit, NfsleuthError
 
 if TYPE_CHECKING:
-    from nfsleuth.api import Progress
+    from nfsleuth.api import Method, Progress
     from nfsleuth.verdict.model import Report
 
 COMPILING = "compiling the kernels for this machine, once: up to a minute"
@@ -26,29 +25,28 @@ STDOUT = "-"
 PIECE = 1 << 16  # characters or bytes that are written at once
 
 
-class MethodName(StrEnum):
-    """Ways to come to a verdict."""
+captures = click.argument(
+    "captures", nargs=-1, required=True, metavar="CAPTURE...", help="Captures; together they are one trace. - is stdin."
+)
+as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
+rules = click.option("--rules", metavar="DIR", help="Add the rules of DIR/*.toml to the built-in ones.")
+prior = click.option(
+    "--prior",
+    multiple=True,
+    metavar="STATE=P",
+    help="What is likely beforehand, such as native=0.8. Can be given several times.",
+)
+method = click.option(
+    "--method",
+    type=click.Choice(["evidence", "paper"]),
+    default="evidence",
+    show_default=True,
+    help="All evidence, or only the two rules of the 2013 paper.",
+)
+quiet = click.option("--quiet", "-q", is_flag=True, help="No progress bar and no notices.")
 
-    EVIDENCE = "evidence"
-    PAPER = "paper"
 
-
-Captures = Annotated[
-    list[str], typer.Argument(metavar="CAPTURE", help="Captures; together they are one trace. - is stdin.")
-]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
-Rules = Annotated[str | None, typer.Option(metavar="DIR", help="Add the rules of DIR/*.toml to the built-in ones.")]
-Prior = Annotated[
-    list[str] | None,
-    typer.Option(metavar="STATE=P", help="What is likely beforehand, such as native=0.8. Can be given several times."),
-]
-Method = Annotated[MethodName, typer.Option(help="All evidence, or only the two rules of the 2013 paper.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar and no notices.")]
-
-
-def identified(
-    captures: list[str], rules: str | None, prior: list[str] | None, method: MethodName, quiet: bool
-) -> Report:
+def identified(captures: Sequence[str], rules: str | None, prior: Sequence[str], method: Method, quiet: bool) -> Report:
     """Read and conclude, telling the person at the terminal what takes time."""
     from nfsleuth import api
 
@@ -57,7 +55,7 @@ def identified(
             *captures,
             rules=rules,
             priors=",".join(prior) if prior else None,
-            method=method.value,
+            method=method,
             progress=progress,
         )
 
@@ -67,7 +65,7 @@ def require_nfs(report: Report, quiet: bool) -> Exit:
     if report.clients:
         return Exit.DONE
     if not quiet:
-        typer.echo(f"nfsleuth: {_nothing(report)}", err=True)
+        click.echo(f"nfsleuth: {_nothing(report)}", err=True)
     return Exit.NO_NFS
 
 
@@ -90,7 +88,7 @@ def _nothing(report: Report) -> str:
 def watching(quiet: bool) -> Iterator[Progress | None]:
     """A progress bar on stderr if a person watches and waits; a notice if the kernels have to be compiled first."""
     if not quiet and not kernel_cache.is_compiled():
-        typer.echo(f"nfsleuth: {COMPILING}", err=True)
+        click.echo(f"nfsleuth: {COMPILING}", err=True)
     bar = _Bar() if sys.stderr.isatty() and not quiet else None
     try:
         yield bar
