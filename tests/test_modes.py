@@ -11,8 +11,8 @@ import pytest
 
 from tracking import CHECKED, INTERPRETED
 
-TESTS = Path(__file__).parents[1]
-WIRE = [str(TESTS / "wire" / f"test_{layer}.py") for layer in ("fields", "ethernet", "ip", "tcp", "rpc")]
+TESTS = Path(__file__).parent
+WIRE = [str(TESTS / "wire" / f"test_{layer}.py") for layer in ("fields", "ethernet", "ip", "tcp", "rpc", "walk")]
 
 
 @pytest.mark.slow
