@@ -279,12 +279,10 @@ class _Reading:
         with open_trace([os.fspath(p) for p in self._paths], progress=self._progress) as trace:
             self._sources = trace.sources
             self._odd = [{} for _ in trace.sources]
-            before, source = [0] * len(self._odd), 0
+            source = 0
             chunk: Chunk
             for chunk in trace:
-                read = [s.frames for s in self._sources]
-                source = max(range(len(read)), key=lambda i: read[i] - before[i])
-                before = read
+                source = chunk.source
                 yield from tracker.feed(chunk)
                 self._blame(source)
             yield from tracker.finish()

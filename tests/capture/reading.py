@@ -24,10 +24,10 @@ def frames_of(chunk: Chunk) -> list[Frame]:
     return out
 
 
-def read(*paths, block=BLOCK):
+def read(*paths, block=BLOCK, read_ahead=True):
     """(frames, sources); (None, message) if nothing can be read."""
     try:
-        trace = open_trace(paths, block=block)
+        trace = open_trace(paths, block=block, read_ahead=read_ahead)
     except NfsleuthError as error:
         return None, error.message
     with trace:

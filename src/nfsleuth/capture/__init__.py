@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from types import TracebackType
 
+from nfsleuth.capture.ahead import ahead, processors
 from nfsleuth.capture.frames import FRAME, Chunk
 from nfsleuth.capture.merge import Feed, in_time_order
 from nfsleuth.capture.reader import Reader
@@ -23,30 +24,40 @@ Progress = Callable[[int, int | None], None]
 
 
 def open_trace(
-    paths: Sequence[str | os.PathLike[str]], *, block: int = BLOCK, progress: Progress | None = None
+    paths: Sequence[str | os.PathLike[str]],
+    *,
+    block: int = BLOCK,
+    progress: Progress | None = None,
+    read_ahead: bool | None = None,
 ) -> Trace:
     """Open captures as one trace, in time order.
 
     paths: files, named pipes, ``-`` for standard input. block: bytes that are read at a time. progress: called after
-    each chunk with the stored bytes read so far and the stored bytes of all files (None if one is a pipe).
+    each chunk with the stored bytes read so far and the stored bytes of all files (None if one is a pipe). read_ahead:
+    make a chunk while the one before it is used; by default if there are two processors. Pipes are never read ahead.
     Raises NfsleuthError: UNREADABLE if nothing can be read from one of them, WRONG_USE without paths. Waits for the
     header of a pipe.
     """
     if not paths:
         raise NfsleuthError("no captures given; name at least one file, or - for standard input", Exit.WRONG_USE)
-    return Trace([os.fspath(path) for path in paths], block, progress)
+    if read_ahead is None:
+        read_ahead = processors() > 1
+    return Trace([os.fspath(path) for path in paths], block, progress, read_ahead=read_ahead)
 
 
 class Trace:
     """The frames of one or several captures; a context manager, and iterable once.
 
-    Yields `Chunk`s whose buffer and table are used again for the next one. Frames of several files are merged by time
+    Yields `Chunk`s, each good until the next one is asked for. Frames of several files are merged by time
     (ties in the order of the paths) and numbered through, as mergecap would write them.
     sources: one per path, in their order, filled while the trace is read.
     """
 
-    def __init__(self, paths: Sequence[str], block: int, progress: Progress | None = None) -> None:
+    def __init__(
+        self, paths: Sequence[str], block: int, progress: Progress | None = None, *, read_ahead: bool = False
+    ) -> None:
         self._paths = paths
+        self._read_ahead = read_ahead
         self._readers: list[Reader | None] = [None] * len(paths)
         self._progress = progress
         self._sizes: list[int | None] = [None] * len(paths)
@@ -58,7 +69,8 @@ class Trace:
             raise
 
     def __iter__(self) -> Iterator[Chunk]:
-        for chunk in self._chunks:
+        chunks = ahead(self._chunks) if self._read_ahead and None not in self._sizes else self._chunks
+        for chunk in chunks:
             yield chunk
             self._tell()
         self._tell()
@@ -84,7 +96,7 @@ class Trace:
         return in_time_order(feeds, block)
 
     def _reader(self, index: int, block: int) -> Reader:
-        reader = Reader(self._paths[index], block)
+        reader = Reader(self._paths[index], block, index=index, in_turn=self._read_ahead)
         self._readers[index] = reader
         self._sizes[index] = reader.size
         self.sources[index] = reader.source

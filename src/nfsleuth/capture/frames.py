@@ -1,6 +1,6 @@
 """The shape in which every capture reaches the rest of nfsleuth: one byte buffer and a table of frames.
 
-A reader yields `Chunk`s. A chunk's buffer is used again for the next one: whoever wants to keep bytes copies them.
+A reader yields `Chunk`s. A chunk is good until the next one is asked for: whoever wants to keep bytes copies them.
 """
 
 from __future__ import annotations
@@ -26,8 +26,10 @@ FRAME = np.dtype(
 class Chunk:
     """Some frames in the order of the capture.
 
-    buffer: uint8[n], holds every frame of the chunk. frames: FRAME[m].
+    buffer: uint8[n], holds every frame of the chunk. frames: FRAME[m]. source: which of the trace's paths
+    most of these frames are from.
     """
 
     buffer: np.ndarray
     frames: np.ndarray
+    source: int = 0

@@ -8,6 +8,7 @@ Memory is bounded by one block per file that overlaps others at a time.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -94,7 +95,7 @@ class Feed:
 def in_time_order(feeds: Sequence[Feed], block: int) -> Iterator[Chunk]:
     """The frames of all feeds (each looked at), by key, then by index, then in the order of the file.
 
-    A chunk's buffer and table are used again for the next one.
+    A chunk's buffer and table are used again for the next one, or the one after it if the readers use two in turn.
     """
     waiting = sorted(feeds, key=lambda feed: (feed.bound, feed.index), reverse=True)
     active: list[Feed] = []
@@ -106,11 +107,12 @@ def in_time_order(feeds: Sequence[Feed], block: int) -> Iterator[Chunk]:
         parts = [part for part in parts if len(part[2])]
         steps = [count_frames(feed, frames) for feed, _, frames, _ in parts]
         if len(parts) == 1:
-            _, buffer, frames, _ = parts[0]
+            feed, buffer, frames, _ = parts[0]
             frames["number"] = number + np.cumsum(steps[0])
-            yield Chunk(buffer, frames)
+            yield Chunk(buffer, frames, feed.index)
         elif parts:
-            yield from mixer.mix([part[1:] for part in parts], steps, number)
+            for chunk, most in mixer.mix([part[1:] for part in parts], steps, number):
+                yield replace(chunk, source=parts[most][0].index)
         number += sum(int(step.sum()) for step in steps)
         if limit not in active:
             limit.start(block // (len(active) + 1))
@@ -135,17 +137,19 @@ def count_frames(feed: Feed, frames: np.ndarray) -> np.ndarray:
 
 
 class Mixer:
-    """Copies frames of several buffers into one, in order."""
+    """Copies frames of several buffers into one, in order; into two in turn, so that a chunk stays good while the next
+    one is made."""
 
     def __init__(self, block: int) -> None:
-        self._buffer = np.empty(block, np.uint8)
+        self._buffer, self._resting = np.empty(block, np.uint8), np.empty(block, np.uint8)
 
     def mix(
         self, parts: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]], steps: Sequence[np.ndarray], number: int
-    ) -> Iterator[Chunk]:
+    ) -> Iterator[tuple[Chunk, int]]:
         """Chunks of the frames of all `parts` (buffer, frames, keys) by key, those of earlier parts first.
 
-        steps: what `count_frames` gave for each part. number: of the last frame before.
+        steps: what `count_frames` gave for each part. number: of the last frame before. With each chunk comes the part
+        that most of its frames are from.
         """
         order = np.argsort(np.concatenate([keys for _, _, keys in parts]), kind="stable")
         origin = np.repeat(np.arange(len(parts)), [len(frames) for _, frames, _ in parts])[order]
@@ -164,7 +168,8 @@ class Mixer:
             for which, (buffer, _, _) in enumerate(parts):
                 copy_frames(buffer, rows, origin[begin:stop], which, to, self._buffer)
             rows["offset"] = to
-            yield Chunk(self._buffer, rows)
+            yield Chunk(self._buffer, rows), int(np.bincount(origin[begin:stop]).argmax())
+            self._buffer, self._resting = self._resting, self._buffer
             begin = stop
 
 

@@ -1,4 +1,4 @@
-"""One capture file comes in, Chunks come out: blocks of bytes, read into one buffer that is used again, and indexed."""
+"""One capture file comes in, Chunks come out: blocks of bytes, read into a buffer that is used again, and indexed."""
 
 from __future__ import annotations
 
@@ -36,16 +36,21 @@ class Walker(Protocol):
 class Reader:
     """The frames of one file, numbered from 1.
 
+    block: bytes of the buffer. index: the file's place among the paths of its trace. in_turn: use two buffers, so that
+    a chunk stays good while the next one is made.
     Raises NfsleuthError (UNREADABLE) at once if nothing in the file can be read; a file that is cut or damaged later
     on ends there, and `source` says so.
     """
 
-    def __init__(self, path: str, block: int) -> None:
+    def __init__(self, path: str, block: int, *, index: int = 0, in_turn: bool = False) -> None:
         self.source = Source(path)
         self.number = 0  # of the last frame
+        self._index = index
+        self._in_turn = in_turn
         self._span = np.array(NEVER, np.int64)
-        self._buffer = np.empty(max(block, BLOCK_LEAST), np.uint8)
-        self._table = np.empty(max(block // BYTES_PER_ROW, 1), FRAME)
+        self._buffer, self._resting = (np.empty(max(block, BLOCK_LEAST), np.uint8) for _ in range(2))
+        self._table, self._resting_table = (np.empty(max(block // BYTES_PER_ROW, 1), FRAME) for _ in range(2))
+        self._lent = False  # a chunk that is being used lies in the buffer
         self._at = 0  # the next record in the buffer
         self._end = 0  # of what is in the buffer
         self._base = 0  # byte of the file at which the buffer begins
@@ -75,14 +80,19 @@ class Reader:
         return self.size is not None and self.source.path != "-"
 
     def chunks(self) -> Iterator[Chunk]:
-        """The frames as they come. The chunk's buffer and table are used again for the next one."""
+        """The frames as they come. The chunk's buffer and table are used again for the next one, or the one after it
+        (`in_turn`)."""
         while True:
             step = self._walker.index(self._buffer, self._at, self._end, self._table, self.number, self._base)
             self._at = step.at
             self.number = step.number
             self._keep_count(step.rows)
             if step.rows:
-                yield Chunk(self._buffer, self._table[: step.rows])
+                chunk = Chunk(self._buffer, self._table[: step.rows], self._index)
+                if self._in_turn:
+                    self._lent = True
+                    self._table, self._resting_table = self._resting_table, self._table
+                yield chunk
             if step.status == DAMAGED:
                 break
             if step.status != FULL and not self._read_on(step.need):
@@ -112,15 +122,19 @@ class Reader:
             self._base += self._end
             self._at -= self._end
             self._end = 0
+            self._unlent()
         # The rest moves to the front if that costs no more than has been read since the last time, or if it must.
         elif self._at and (left <= self._at or self._at + need > len(self._buffer)):
-            self._buffer[:left] = self._buffer[self._at : self._end]
+            rest = self._buffer[self._at : self._end]
+            self._unlent()
+            self._buffer[:left] = rest
             self._base += self._at
             self._at, self._end = 0, left
         if need > len(self._buffer):
             larger = np.empty(need, np.uint8)
             larger[: self._end] = self._buffer[: self._end]
             self._buffer = larger
+            self._lent = False
         try:
             got = self._stream.readinto(memoryview(self._buffer)[self._end :])  # type: ignore[arg-type]
         except OSError as error:
@@ -129,6 +143,15 @@ class Reader:
         if got == 0 and self._at != self._end:
             self.source.note(Odd.FILE_CUT, self.number, self._base + self._end)
         return got > 0
+
+    def _unlent(self) -> None:
+        """See to it that nobody uses what is in the buffer: it is going to be overwritten."""
+        if not self._lent:
+            return
+        if len(self._resting) < len(self._buffer):
+            self._resting = np.empty(len(self._buffer), np.uint8)
+        self._buffer, self._resting = self._resting, self._buffer
+        self._lent = False
 
     def _begin(self) -> Walker:
         """Read the file's header: the walker for its format."""

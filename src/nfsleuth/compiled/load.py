@@ -13,6 +13,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
@@ -25,6 +26,7 @@ from nfsleuth.errors import Exit, NfsleuthError
 
 Kind = tuple[str, Any, int]  # ("array", dtype, dimensions), ("record", dtype, 0), ("bool" or "int", None, 0)
 FORMAT = 1  # of the files in the cache
+_LINKING = threading.Lock()  # LLVM's linker is used by one thread at a time
 
 
 def kind_of(argument: Any) -> Kind:
@@ -75,9 +77,10 @@ class Entry:
         bound = self._bound.get(key)
         if bound is None:
             kinds = tuple(kind_of(a) for a in args)
-            build_missing([(self, kinds)])
-            # The kinds are kept: their dtypes must not be freed while their ids stand for them.
-            bound = self._bound[key] = (_load(self, kinds), kinds)
+            with _LINKING:
+                build_missing([(self, kinds)])
+                # The kinds are kept: their dtypes must not be freed while their ids stand for them.
+                bound = self._bound[key] = (_load(self, kinds), kinds)
         return bound[0](args)
 
     @property
@@ -165,11 +168,11 @@ def _load(entry: Entry, kinds: Sequence[Kind]) -> Callable[[Sequence[Any]], Any]
             types.append(ctypes.c_bool if kind == "bool" else ctypes.c_int64)
     native = ctypes.CFUNCTYPE(None, *types)(address)
     returns = about["returns"]
-    out = np.zeros(max(returns or 1, 1), np.int64)
-    out_at = out.ctypes.data
+    results = ctypes.c_int64 * max(returns or 1, 1)
 
     def call(args: Sequence[Any]) -> Any:
-        flat: list[Any] = [out_at]
+        out = results()  # of this call alone: other threads may be in the same kernel
+        flat: list[Any] = [ctypes.addressof(out)]
         for argument in args:
             if isinstance(argument, np.ndarray):
                 flat.append(argument.ctypes.data)
@@ -181,7 +184,7 @@ def _load(entry: Entry, kinds: Sequence[Kind]) -> Callable[[Sequence[Any]], Any]
         native(*flat)
         if returns is None:
             return None
-        return int(out[0]) if returns == 0 else tuple(out.tolist())
+        return out[0] if returns == 0 else tuple(out)
 
     return call
 
