@@ -86,6 +86,7 @@ class Said(NamedTuple):
     b: int
 
 
+Known = dict[str, Any]  # fields of the `Facts` of a strand, by name
 Meaning = Callable[[Said], Hashable]
 # Which fields of Facts an identity row feeds, and with what.
 FIELDS: dict[Identity, tuple[tuple[str, Meaning], ...]] = {
@@ -204,8 +205,9 @@ class Batch:
     def _signatures(self) -> tuple[Column, list[tuple[int, ...]]]:
         """int64[n] number of each connection's set of telling identities, and the sets (of indices of `sayings`)."""
         telling = np.isin(self.identities["kind"], TELLING)
-        pairs = np.unique(self.of[telling] << 32 | self.said[telling])
-        of, said = pairs >> 32, (pairs & 0xFFFF_FFFF).tolist()
+        of, said = self.of[telling], self.said[telling]
+        _, pairs = distinct(of, said)
+        of, said = of[pairs], said[pairs].tolist()
         starts = np.flatnonzero(np.diff(of, prepend=-1))
         ends = np.append(starts, len(of))[1:].tolist()
         numbers: dict[tuple[int, ...], int] = {(): 0}
@@ -219,7 +221,7 @@ class Batch:
         """Strands out of the connections `rows`, whose key is ``keys[strand[row]]``."""
         rows = rows[np.argsort(self.connections["first_frame"][rows], kind="stable")]
         numbers, place = np.unique(strand[rows], return_inverse=True)
-        found = [Facts(keys[n].address) for n in numbers.tolist()]
+        found: list[Known] = [{} for _ in numbers]
         self._describe_connections(found, place, rows)
         place_of = np.full(len(self.connections), -1, np.int64)
         place_of[rows] = place
@@ -230,11 +232,11 @@ class Batch:
         alive = np.zeros(len(found), np.int64)
         np.maximum.at(alive, place, self._alive()[rows])
         return {
-            keys[n]: Strand(facts, until)
-            for n, facts, until in zip(numbers.tolist(), found, alive.tolist(), strict=True)
+            keys[n]: Strand(Facts(keys[n].address, **known), until)
+            for n, known, until in zip(numbers.tolist(), found, alive.tolist(), strict=True)
         }
 
-    def _describe_connections(self, found: list[Facts], place: Column, rows: Column) -> None:
+    def _describe_connections(self, found: list[Known], place: Column, rows: Column) -> None:
         c, carried = self.connections[rows], self.carried[rows]
         columns = _Columns(place, c["first_frame"], c["first"], c["last"])
         every = np.ones(len(c), np.bool_)
@@ -269,7 +271,7 @@ class Batch:
         _describe_syns(found, place, c)
         _add_up(found, place, c)
 
-    def _describe_identities(self, found: list[Facts], places: Column, mine: Column) -> None:
+    def _describe_identities(self, found: list[Known], places: Column, mine: Column) -> None:
         rows = self.identities[mine]
         counted = tally(places, self.said[mine], rows["frame"], rows["time"], rows["time"])
         kinds = np.array([kind for kind, _ in self.sayings], np.int64)[counted.values]
@@ -280,7 +282,7 @@ class Batch:
     def _reader(self, meaning: Meaning) -> Callable[[int], Hashable]:
         return lambda number: meaning(self.sayings[number][1])
 
-    def _describe_client_ids(self, found: list[Facts], places: Column, mine: Column) -> None:
+    def _describe_client_ids(self, found: list[Known], places: Column, mine: Column) -> None:
         rows, said = self.identities[mine], self.said[mine]
         boots = np.isin(rows["kind"], BOOTS)
         places, rows, said = places[boots], rows[boots], said[boots]
@@ -295,9 +297,9 @@ class Batch:
                     said[few].tolist(), rows["time"][few].tolist(), rows["frame"][few].tolist(), strict=True
                 )
             }
-            facts = found[int(places[start])]
-            facts.client_ids = tuple(sorted(ids, key=lambda i: (i.time, i.frame, i.owner, i.verifier)))
-            facts.client_ids_count = end - start
+            known = found[int(places[start])]
+            known["client_ids"] = tuple(sorted(ids, key=lambda i: (i.time, i.frame, i.owner, i.verifier)))
+            known["client_ids_count"] = end - start
 
     def _client_id(self, number: int, time: int, frame: int) -> ClientId:
         kind, (owner, verifier, _) = self.sayings[number]
@@ -366,16 +368,16 @@ def _addresses(c: np.ndarray, end: str) -> tuple[Column, list[str]]:
     return numbers, list(map(address_text, hi[rows].tolist(), lo[rows].tolist()))
 
 
-def _put(found: list[Facts], name: str, seen: dict[int, Seen[Any]]) -> None:
+def _put(found: list[Known], name: str, seen: dict[int, Seen[Any]]) -> None:
     for place, values in seen.items():
-        setattr(found[place], name, values)
+        found[place][name] = values
 
 
 def _only(seen: dict[int, Seen[Any]]) -> Seen[Any]:
     return seen.get(0, Seen())
 
 
-def _describe_syns(found: list[Facts], place: Column, c: np.ndarray) -> None:
+def _describe_syns(found: list[Known], place: Column, c: np.ndarray) -> None:
     syns = np.flatnonzero((c["transport"] == TCP) & (c["syn_frame"] > 0))
     c = c[syns]
     df = c["syn_flags"] & SYN_DF
@@ -389,7 +391,7 @@ def _describe_syns(found: list[Facts], place: Column, c: np.ndarray) -> None:
     _put(found, "syns", counted.seen(kept.__getitem__))
 
 
-def _add_up(found: list[Facts], place: Column, c: np.ndarray) -> None:
+def _add_up(found: list[Known], place: Column, c: np.ndarray) -> None:
     """Sums and spans over the connections of each strand."""
     order = np.argsort(place, kind="stable")
     c = c[order]
@@ -406,14 +408,13 @@ def _add_up(found: list[Facts], place: Column, c: np.ndarray) -> None:
         "keepalives": c["keepalives"][:, CLIENT],
         "reused_ports": np.maximum(c["syns"].astype(np.int64) - 1, 0),
     }
+    sums |= {name: np.add.reduceat(column, starts) for name, column in sums.items()}
+    sums |= {"first": np.minimum.reduceat(c["first"], starts), "last": np.maximum.reduceat(c["last"], starts)}
     for name, column in sums.items():
-        for facts, value in zip(found, np.add.reduceat(column, starts).tolist(), strict=True):
-            setattr(facts, name, value)
+        for known, value in zip(found, column.tolist(), strict=True):
+            known[name] = value
     for name in ("read", "write"):
         columns = (c[f"{name}s"], c[f"{name}_bytes"], c[f"{name}_busy"])
         traffic = zip(*(np.add.reduceat(column, starts).tolist() for column in columns), strict=True)
-        for facts, (calls, size, busy) in zip(found, traffic, strict=True):
-            setattr(facts, f"{name}s", Traffic(calls, size, busy))
-    firsts, lasts = np.minimum.reduceat(c["first"], starts), np.maximum.reduceat(c["last"], starts)
-    for facts, first, last in zip(found, firsts.tolist(), lasts.tolist(), strict=True):
-        facts.first, facts.last = first, last
+        for known, (calls, size, busy) in zip(found, traffic, strict=True):
+            known[f"{name}s"] = Traffic(calls, size, busy)

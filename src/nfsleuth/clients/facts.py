@@ -70,9 +70,9 @@ class Seen(Generic[V]):  # noqa: PLW1641 - mutable, so not hashable
             self.others += self.sightings.pop(value).count
 
     def __add__(self, other: Seen[V]) -> Seen[V]:
-        merged = dict(self.sightings)
-        for value, sighting in other.sightings.items():
-            merged[value] = merged[value] + sighting if value in merged else sighting
+        merged = self.sightings | other.sightings
+        for value in self.sightings.keys() & other.sightings.keys():
+            merged[value] = self.sightings[value] + other.sightings[value]
         result = Seen(merged, self.others + other.others)
         if len(merged) > MOST:
             result._bound()
@@ -210,18 +210,16 @@ class Facts:
 
     def __add__(self, other: Facts) -> Facts:
         """What is known after both; `address` stays that of the left operand."""
-        merged = Facts(self.address)
-        for f in fields(Facts):
-            mine, theirs = getattr(self, f.name), getattr(other, f.name)
-            if f.name in ("address", "client_ids", "first", "last"):
-                continue
-            setattr(merged, f.name, mine + theirs)
+        merged = Facts(self.address, **{name: getattr(self, name) + getattr(other, name) for name in _ADDED})
         both = sorted({*self.client_ids, *other.client_ids}, key=lambda c: (c.time, c.frame, c.owner, c.verifier))
         merged.client_ids = tuple(both[:CLIENT_IDS_KEPT])
         seen = [f for f in (self, other) if f.last]
         merged.first = min((f.first for f in seen), default=0)
         merged.last = max((f.last for f in seen), default=0)
         return merged
+
+
+_ADDED = tuple({f.name for f in fields(Facts)} - {"address", "client_ids", "first", "last"})
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,8 @@ MOST_TEXT = 1024  # bytes kept of one text: the longest that the protocols allow
 
 # Identity rows that the server sends as well, and that are believed from it.
 FROM_BOTH = (Identity.SESSION, Identity.CLIENTID)
+WANTED = np.zeros((2, len(Identity) + 1), np.bool_)  # [from_client, kind]: which identity rows are held
+WANTED[1, [*FIELDS, *BOOTS]] = WANTED[0, FROM_BOTH] = True
 # Rows that are let go first where too many are held: they describe a client, but do not tell it from others.
 DESCRIBING = (Identity.FILE_NAME, Identity.OPEN_OWNER, Identity.LOCK_OWNER, Identity.EXCLUSIVE_VERIFIER)
 NEIGHBOURS = {
@@ -45,12 +47,20 @@ PENDING = np.dtype(
 )
 
 
+class _Numbers(dict[bytes, int]):
+    """Numbers for texts, from 0 in the order in which they are asked for."""
+
+    def __missing__(self, text: bytes) -> int:
+        self[text] = number = len(self)
+        return number
+
+
 class Gatherer:
     """Collects the rows of one trace. Feed it every `Rows` of a tracker (or one snapshot) and ask for `facts`."""
 
     def __init__(self) -> None:
         self._total = TraceFacts()
-        self._texts: dict[bytes, int] = {}  # text to its number, in the order of the numbers
+        self._texts = _Numbers()
         self._pending: list[np.ndarray] = []
         self._held = 0  # rows in `_pending`
         self._ended: list[np.ndarray] = []
@@ -74,19 +84,13 @@ class Gatherer:
         return self._total
 
     def _hold(self, identities: np.ndarray, text: bytes) -> None:
-        kinds = identities["kind"]
-        rows = identities[
-            np.isin(kinds, list(FIELDS) + list(BOOTS)) & ((identities["from_client"] == 1) | np.isin(kinds, FROM_BOTH))
-        ]
+        rows = identities[WANTED[identities["from_client"], identities["kind"]]]
         held = np.empty(len(rows), PENDING)
         for name in ("uid", "kind", "a", "b", "frame", "time"):
             held[name] = rows[name]
         at = np.clip(rows["at"], 0, len(text))
         ends = at + np.clip(rows["length"], 0, MOST_TEXT)
-        numbers = self._texts
-        held["text"] = [
-            numbers.setdefault(text[i:j], len(numbers)) for i, j in zip(at.tolist(), ends.tolist(), strict=True)
-        ]
+        held["text"] = [self._texts[text[i:j]] for i, j in zip(at.tolist(), ends.tolist(), strict=True)]
         self._pending.append(held)
         self._held += len(held)
 
@@ -102,7 +106,7 @@ class Gatherer:
         if len(held) > MOST_PENDING:
             held = self._forget(held)
         kept, held["text"] = np.unique(held["text"], return_inverse=True)
-        self._texts = {texts[number]: i for i, number in enumerate(kept.tolist())}
+        self._texts = _Numbers((texts[number], i) for i, number in enumerate(kept.tolist()))
         self._pending, self._held, self._ended, self._endings = [held], len(held), [], 0
 
     def _forget(self, held: np.ndarray) -> np.ndarray:

@@ -48,27 +48,35 @@ class Tally:
         meaning: turns a value of the column into what is kept; two values may mean the same.
         """
         rows = np.arange(len(self.strands)) if which is None else np.flatnonzero(which)
-        starts = np.flatnonzero(np.diff(self.strands[rows], prepend=-1)).tolist()
-        return {
-            int(self.strands[rows[start]]): self._seen(rows[start:end], meaning)
-            for start, end in zip(starts, [*starts, len(rows)][1:], strict=True)
-        }
+        begins = np.where(rows > 0, self.ends[rows - 1], 0)
+        # Columns become lists as a whole: strands are many, and most have few values.
+        columns = (self.values, self.counts, self.ends, self.first, self.last)
+        values, counts, ends, first, last = (column[rows].tolist() for column in columns)
+        meant = {value: meaning(value) for value in set(values)}
+        table = [[meant[value] for value in values], counts, begins.tolist(), ends, first, last]
+        starts = np.flatnonzero(np.diff(self.strands[rows], prepend=-1))
+        strands = self.strands[rows[starts]].tolist()
+        spans = zip(strands, starts.tolist(), np.append(starts, len(rows))[1:].tolist(), strict=True)
+        return {strand: self._seen(*(column[start:end] for column in table)) for strand, start, end in spans}
 
-    def _seen(self, rows: Column, meaning: Callable[[int], V]) -> Seen[V]:
+    def _seen(
+        self,
+        values: list[V],
+        counts: list[int],
+        begins: list[int],
+        ends: list[int],
+        firsts: list[int],
+        lasts: list[int],
+    ) -> Seen[V]:
         """`Seen` of one strand. Its bound is applied first: no `Sighting` is made only to be let go."""
-        values = [meaning(value) for value in self.values[rows].tolist()]
-        others = 0
-        if len(values) > MOST:
-            kept = set(nsmallest(MOST, set(values), key=repr))
-            chosen = np.array([value in kept for value in values], np.bool_)
-            others = int(self.counts[rows[~chosen]].sum())
-            rows, values = rows[chosen], [value for value in values if value in kept]
-        ends = self.ends[rows].tolist()
-        begins = np.where(rows > 0, self.ends[rows - 1], 0).tolist()
         samples = self.samples
-        columns = (self.counts[rows].tolist(), begins, ends, self.first[rows].tolist(), self.last[rows].tolist())
+        kept = None if len(values) <= MOST else set(nsmallest(MOST, set(values), key=repr))
+        others = 0
         found: dict[V, Sighting] = {}
-        for value, count, begin, end, first, last in zip(values, *columns, strict=True):
+        for value, count, begin, end, first, last in zip(values, counts, begins, ends, firsts, lasts, strict=True):
+            if kept is not None and value not in kept:
+                others += count
+                continue
             sighting = Sighting(count, tuple(samples[begin:end]), first, last)
             found[value] = found[value] + sighting if value in found else sighting
         return Seen(found, others)

@@ -32,7 +32,7 @@ def observe(client: Facts, around: Household, rules: Rules) -> Iterator[Evidence
     """One row for all such names together."""
     hits: list[tuple[str, FilePattern]] = []
     for name in client.file_names:
-        pattern = next((p for p in rules.files if p.matches(name)), None)
+        pattern = rules.file(name)
         if pattern is not None:
             hits.append((name, pattern))
     if not hits:

@@ -28,7 +28,7 @@ def port_class(client: Facts) -> PortClass:
     mount.nfs probes server and portmapper from ephemeral ports first, so a client that may bind reserved ports shows
     both kinds (seen in the lab), and one that cannot shows none.
     """
-    ports = set(mounting_ports(client))
+    ports = mounting_ports(client).sightings.keys()
     if not ports:
         return PortClass.NONE
     if any(p in LINUX_RESERVED for p in ports):

@@ -31,7 +31,7 @@ import ipaddress
 import re
 import tomllib
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 from nfsleuth.errors import NfsleuthError
@@ -41,6 +41,7 @@ from nfsleuth.evidence.model import HYPOTHESES, State
 from nfsleuth.evidence.weights import STRONGEST
 
 LONGEST_TEXT = 1024  # characters of a capture's text that a pattern sees
+REMEMBERED = 4096  # look-ups of one kind: a name or MAC that comes again is near
 
 # What a MAC prefix belongs to. `mac_prefix` gives each its weight.
 SCOPES = (
@@ -121,9 +122,12 @@ class FilePattern:
         return _compiled(self.pattern, any_case=True).search(text[:LONGEST_TEXT]) is not None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Rules:
-    """All tables. User entries stand before built-in ones and win where both fit equally well."""
+    """All tables. User entries stand before built-in ones and win where both fit equally well.
+
+    What was looked up is remembered: clients of one site have their MACs' prefixes and file names in common.
+    """
 
     macs: tuple[MacPrefix, ...]
     nats: tuple[NatNetwork, ...]
@@ -145,20 +149,34 @@ class Rules:
 
     def mac(self, mac: str) -> MacPrefix | None:
         """The narrowest range that holds `mac`; of equal ones the first."""
-        number = mac_number(mac)
-        if number is None:
-            return None
-        fitting = [p for p in self.macs if p.low <= number <= p.high]
-        return min(fitting, key=lambda p: p.high - p.low, default=None)
+        return _mac(self, mac)
 
     def nat(self, address: IPAddress) -> NatNetwork | None:
         """The narrowest NAT network that holds `address`."""
         fitting = [n for n in self.nats if n.network.version == address.version and address in n.network]
         return max(fitting, key=lambda n: n.network.prefixlen, default=None)
 
+    def file(self, name: str) -> FilePattern | None:
+        """The first pattern that file name `name` matches."""
+        return _file(self, name)
+
     def gateway(self, address: IPAddress) -> NatNetwork | None:
         """The NAT network in which `address` is the host."""
         return next((n for n in self.nats if n.gateway == address), None)
+
+
+@lru_cache(maxsize=REMEMBERED)
+def _mac(rules: Rules, mac: str) -> MacPrefix | None:
+    number = mac_number(mac)
+    if number is None:
+        return None
+    fitting = [p for p in rules.macs if p.low <= number <= p.high]
+    return min(fitting, key=lambda p: p.high - p.low, default=None)
+
+
+@lru_cache(maxsize=REMEMBERED)
+def _file(rules: Rules, name: str) -> FilePattern | None:
+    return next((p for p in rules.files if p.matches(name)), None)
 
 
 @cache

@@ -46,7 +46,7 @@ def observe(client: Facts, around: Household, rules: Rules) -> Iterator[Evidence
     if kind is PortClass.NONE:
         return
     ports = mounting_ports(client)
-    shown = sorted(ports)
+    shown = sorted(ports.sightings)
     seen = f"ports {', '.join(map(str, shown[:6]))}{' ...' if len(shown) > 6 else ''}"
     frames = ports.frames(*shown[:6])
     system = software(client, around)

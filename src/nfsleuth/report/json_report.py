@@ -67,7 +67,7 @@ def client(verdict: Verdict) -> dict[str, Any]:
     return {
         "id": verdict.id,
         "address": facts.address,
-        "ports": sorted(facts.ports),
+        "ports": sorted(facts.ports.sightings),
         "macs": list(facts.macs),
         "names": words.names(verdict),
         "nfs_versions": words.versions(verdict),

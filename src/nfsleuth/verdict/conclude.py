@@ -70,7 +70,7 @@ def named(clients: Iterable[Facts]) -> list[tuple[str, Facts]]:
 def _order(client: Facts) -> tuple[int, int, str, int, list[int], list[str]]:
     address = parse(client.address)
     version, value = (address.version, int(address)) if address is not None else (9, 0)
-    return version, value, client.address, client.first, sorted(client.ports), sorted(client.names)
+    return version, value, client.address, client.first, sorted(client.ports.sightings), sorted(client.names.sightings)
 
 
 def _by_evidence(name: str, client: Facts, around: Household, rules: Rules, priors: Priors) -> Verdict:

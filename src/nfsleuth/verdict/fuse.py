@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 from nfsleuth.evidence.model import HYPOTHESES, Evidence, Group, State
 from nfsleuth.verdict.priors import Priors
@@ -34,7 +35,7 @@ CONFLICT_EACH = 3.0  # nats that each of the two must bring: one strong sign and
 NATIVE_WITHOUT_PROOF = 0.9
 NATIVE_PROOF = 2.0  # nats for native over a bridged guest from other groups than LINK that lift the limit
 
-# The working form of weights: one number per hypothesis, in the order of HYPOTHESES.
+# The working form of weights and probabilities: one number per hypothesis, in the order of HYPOTHESES.
 Nats = tuple[float, ...]
 Pulls = dict[Group, Nats]
 Groups = dict[Group, dict[State, float]]
@@ -134,35 +135,41 @@ def _totals(pulls: Pulls) -> list[float]:
     return [max(-TOTAL_CAP, min(TOTAL_CAP, math.fsum(nats))) for nats in zip(*pulls.values(), strict=True)]
 
 
-def _posterior(pulls: Pulls, priors: Priors) -> list[float]:
+def _posterior(pulls: Pulls, priors: Priors) -> Nats:
     """Probability per hypothesis."""
-    scores = [math.log(priors[state]) + nats for state, nats in zip(HYPOTHESES, _totals(pulls), strict=True)]
+    return _probabilities(tuple(pulls.items()), tuple([priors[state] for state in HYPOTHESES]))
+
+
+@lru_cache(maxsize=4096)
+def _probabilities(pulls: tuple[tuple[Group, Nats], ...], priors: Nats) -> Nats:
+    """`_posterior`, worked out once for the clients of one kind: they leave the same signs."""
+    scores = [math.log(prior) + nats for prior, nats in zip(priors, _totals(dict(pulls)), strict=True)]
     highest = max(scores)
     likelihoods = [math.exp(score - highest) for score in scores]
     whole = math.fsum(likelihoods)
-    return _doubt_native(pulls, [FLOOR + (1 - FLOOR * len(HYPOTHESES)) * p / whole for p in likelihoods])
+    return _doubt_native(dict(pulls), [FLOOR + (1 - FLOOR * len(HYPOTHESES)) * p / whole for p in likelihoods])
 
 
-def _doubt_native(pulls: Pulls, probabilities: list[float]) -> list[float]:
+def _doubt_native(pulls: Pulls, probabilities: list[float]) -> Nats:
     """Keep "native" at most `NATIVE_WITHOUT_PROOF`, and give what it loses to the bridged guest that looks the same."""
     excess = probabilities[NATIVE] - NATIVE_WITHOUT_PROOF
     if excess <= 0:
-        return probabilities
+        return tuple(probabilities)
     proof = math.fsum(nats[NATIVE] - nats[BRIDGED] for group, nats in pulls.items() if group is not Group.LINK)
     if proof >= NATIVE_PROOF:
-        return probabilities
+        return tuple(probabilities)
     doubted = probabilities.copy()
     doubted[NATIVE] = NATIVE_WITHOUT_PROOF
     doubted[BRIDGED] += excess
-    return doubted
+    return tuple(doubted)
 
 
-def _ranked(probabilities: list[float]) -> list[int]:
+def _ranked(probabilities: Nats) -> list[int]:
     """Numbers of the hypotheses, the most likely first; of equal ones in the order of HYPOTHESES."""
     return sorted(range(len(HYPOTHESES)), key=lambda number: -probabilities[number])  # sorting is stable
 
 
-def _answer(pulls: Pulls, probabilities: list[float], ranked: list[int], priors: Priors) -> State:
+def _answer(pulls: Pulls, probabilities: Nats, ranked: list[int], priors: Priors) -> State:
     first, second = ranked[0], ranked[1]
     apart = [nats[first] - nats[second] for nats in pulls.values()]
     forth, back = max(apart, default=0.0), min(apart, default=0.0)
