@@ -5,7 +5,7 @@ Why it tells clients apart: Linux since 5.1 always sends 0, Linux before it send
 Ganesha a number that stands still. So it tells the client's software also in captures that start in the middle.
 Known confusions: programs that write 0 themselves, such as small Python clients. It tells software, not machines.
 Example: stamp 0 on every call is a Linux kernel; 0x003d857b on every call of a connection is libnfs.
-Source: net/sunrpc/auth_unix.c; RFC 5531 appendix A; lab; survey section 2.1.
+Source: net/sunrpc/auth_unix.c; RFC 5531 appendix A; lab.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from nfsleuth.evidence.weights import Weight
 RULE = "auth_stamp"
 GROUP = Group.IDENTITY
 # No state follows from the software; what it allows follows in source_port and syn_fingerprint.
-WEIGHTS = {"stamp": Weight("tells the client's software", {}, "lab; survey 2.1")}
+WEIGHTS = {"stamp": Weight("tells the client's software", {}, "lab; net/sunrpc/auth_unix.c")}
 SHOWN = 4  # stamps in `seen`
 
 

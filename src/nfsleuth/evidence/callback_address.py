@@ -7,8 +7,7 @@ Known confusions: passt gives the guest the host's own address, so equal address
 `clientaddr=` sets it to anything; machines with several addresses; 0.0.0.0 where callbacks are off. NFSv3 and v4.1
 have none.
 Example: r_addr 10.0.2.15.3.133 from source 10.77.0.21 is a guest behind a user-mode network.
-Source: RFC 7530 section 16.33, RFC 5665 section 5.2.3; fs/nfs/nfs4proc.c nfs4_proc_setclientid; lab; survey
-section 2.5.
+Source: RFC 7530 section 16.33, RFC 5665 section 5.2.3; fs/nfs/nfs4proc.c nfs4_proc_setclientid; lab.
 """
 
 from __future__ import annotations
@@ -26,17 +25,21 @@ RULE = "callback_address"
 GROUP = Group.ADDRESS
 WEIGHTS = {
     Against.USER_NAT: Weight(
-        "its own address is a user-mode NAT's", {State.USER_NAT: 6.9}, "lab; survey 2.5", virtual=4.0
+        "its own address is a user-mode NAT's", {State.USER_NAT: 6.9}, "lab; RFC 7530 section 16.33", virtual=4.0
     ),
-    Against.KERNEL_NAT: Weight("its own address is of a NAT network", {State.KERNEL_NAT: 6.0}, "lab; survey 2.5"),
+    Against.KERNEL_NAT: Weight(
+        "its own address is of a NAT network", {State.KERNEL_NAT: 6.0}, "lab; RFC 7530 section 16.33"
+    ),
     # Not minus infinity: passt and `clientaddr=`.
     Against.SAME: Weight(
-        "callback address equals its source", {State.USER_NAT: -2.0, State.KERNEL_NAT: -4.0}, "lab; survey 2.5"
+        "callback address equals its source",
+        {State.USER_NAT: -2.0, State.KERNEL_NAT: -4.0},
+        "lab; RFC 7530 section 16.33",
     ),
     Against.PRIVATE: Weight(
         "its own address is another, private one",
         {State.USER_NAT: 4.0, State.KERNEL_NAT: 4.0},
-        "survey 2.5, less for machines with several addresses",
+        "prior, less for machines with several addresses",
     ),
     Against.PUBLIC: Weight(
         "its own address is another one", {State.USER_NAT: 0.7, State.KERNEL_NAT: 0.7}, "prior: several addresses"

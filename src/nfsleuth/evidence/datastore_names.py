@@ -5,7 +5,7 @@ Why it tells clients apart: a hypervisor with its guests' disks on NFS works on 
 hardly ever do.
 Known confusions: backup programs and administrators who copy images; one name alone is set aside for them.
 Example: web01.vmdk, web01.vmx and .lck-5b01000000000000 are an ESXi datastore.
-Source: patterns in data/names.toml and in the user's rule files; weights: ln(.80 / .01), survey sections 2.4 and 8.2.
+Source: patterns in data/names.toml and in the user's rule files; weights: ln(.80 / .01), guessed.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ NEEDED = 2  # distinct names: one may be a copy in passing
 HALF = 0.6  # of the weight at exactly NEEDED names: two files may still be a copy
 WHOLE_FROM = 3
 WEIGHTS = {
-    "datastore": Weight("works on guests' disks", {State.HYPERVISOR: 4.4}, "prior: survey 8.2", virtual=-1.0),
+    "datastore": Weight("works on guests' disks", {State.HYPERVISOR: 4.4}, "prior", virtual=-1.0),
 }
 PLATFORM = 3.0  # nats for the platform whose files they are, prior
 

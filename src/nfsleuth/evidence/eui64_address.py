@@ -4,7 +4,7 @@ What it sees: an interface identifier with ff:fe in its middle, and the MAC that
 Why it tells clients apart: it is the MAC evidence that survives routers, where the frame's own MAC is the router's.
 Known confusions: identifiers set by hand; systems that keep an identifier after the card changed.
 Example: fd77::20c:29ff:fe12:ab02 was made from 00:0c:29:12:ab:02, a VMware guest.
-Source: RFC 4291 appendix A; weights as mac_prefix, half a nat weaker (survey section 1.4).
+Source: RFC 4291 appendix A; weights as mac_prefix, half a nat weaker: an identifier may be set by hand.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from nfsleuth.evidence.weights import set_aside
 
 RULE = "eui64_address"
 GROUP = Group.LINK
-WEAKER = 0.9  # of mac_prefix's weights: about half a nat of 6 (survey section 1.4)
+WEAKER = 0.9  # of mac_prefix's weights: about half a nat of 6
 
 __all__ = ["WEIGHTS", "observe"]
 

@@ -6,7 +6,7 @@ Why it tells clients apart: they were written from the client's own point of vie
 SLiRP the server may even be called 10.0.2.2, an address that exists only inside.
 Known confusions: servers with several addresses or behind a translation of their own; machines named like an address.
 Example: "Linux NFSv4.0 10.0.2.15/10.77.0.1 tcp" from 10.77.0.21 is a guest behind a user-mode network.
-Source: fs/nfs/nfs4proc.c before about Linux 4.13, fs/nfs/nfs4xdr.c encode_create_session; survey section 2.1.
+Source: fs/nfs/nfs4proc.c before about Linux 4.13, fs/nfs/nfs4xdr.c encode_create_session.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ Why it tells clients apart: it is the MAC of en0 as the client knows it. It cros
 hypervisor's prefix there shows a guest even where the frames carry the host's MAC.
 Known confusions: Wi-Fi privacy addresses; a Mac whose en0 is an adapter that moved from another machine.
 Example: an id with 00:1c:42:aa:bb:cc before the server's sockaddr is macOS in Parallels.
-Source: XNU bsd/nfs nfs4_init_clientid; weights as mac_prefix (survey sections 1.2 and 2.4).
+Source: XNU bsd/nfs nfs4_init_clientid; weights as mac_prefix.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ Why it tells clients apart: clouds, WSL, container desktops and single-board com
 Known confusions: a cloud kernel installed on metal; EC2's metal instances; generic kernels, which run everywhere and
 say nothing. Absent in v3 and v4.0 and with `nfs.send_implementation_id=0`.
 Example: "Linux 6.1.0-56-cloud-amd64 ..." is Debian's kernel for guests; "...-raspi" runs on a board.
-Source: RFC 8881 section 18.35, fs/nfs/nfs4xdr.c encode_exchange_id; flavours: survey section 2.3.
+Source: RFC 8881 section 18.35, fs/nfs/nfs4xdr.c encode_exchange_id; names of distributions' kernel packages.
 """
 
 from __future__ import annotations
@@ -27,29 +27,29 @@ WEIGHTS = {
     r"microsoft-standard": Weight(
         "kernel of WSL2",
         {State.USER_NAT: 6.0, State.KERNEL_NAT: 6.0, State.BRIDGED: 5.0},  # bridged: its mirrored mode
-        "survey 2.3: microsoft/WSL releases",
+        "prior; microsoft/WSL releases",
         {"Hyper-V": 6.0},
         virtual=6.0,
     ),
-    r"linuxkit": Weight("kernel of Docker Desktop's guest", as_guest(6.0), "prior: survey 2.3", virtual=5.0),
+    r"linuxkit": Weight("kernel of Docker Desktop's guest", as_guest(6.0), "prior", virtual=5.0),
     r"-orbstack": Weight(
-        "kernel of OrbStack's guest", as_guest(6.0), "prior: survey 2.3", {"Apple Virtualization": 4.0}, virtual=5.0
+        "kernel of OrbStack's guest", as_guest(6.0), "prior", {"Apple Virtualization": 4.0}, virtual=5.0
     ),
-    r"-azure": Weight("Azure's kernel", as_guest(5.0), "survey 2.3", {"Azure": 4.0}, virtual=5.0),
-    r"-(gcp|gke)": Weight("Google cloud's kernel", as_guest(5.0), "survey 2.3", {"GCE": 4.0}, virtual=5.0),
+    r"-azure": Weight("Azure's kernel", as_guest(5.0), "prior", {"Azure": 4.0}, virtual=5.0),
+    r"-(gcp|gke)": Weight("Google cloud's kernel", as_guest(5.0), "prior", {"GCE": 4.0}, virtual=5.0),
     # EC2 rents whole machines too (.metal): less.
-    r"-aws|\.amzn": Weight("EC2's kernel", as_guest(3.5), "survey 2.3", {"EC2": 4.0}, virtual=3.5),
-    r"-oracle": Weight("Oracle cloud's kernel", as_guest(4.0), "survey 2.3", {"OCI": 3.0}, virtual=4.0),
-    r"-kvm\b": Weight("kernel for KVM guests", as_guest(5.0), "survey 2.3", {"KVM/QEMU": 4.0}, virtual=5.0),
-    r"-cloud-|-cloud\b|-virtual\b|-virt\b": Weight("kernel for guests", as_guest(4.0), "lab; survey 2.3", virtual=4.0),
+    r"-aws|\.amzn": Weight("EC2's kernel", as_guest(3.5), "prior", {"EC2": 4.0}, virtual=3.5),
+    r"-oracle": Weight("Oracle cloud's kernel", as_guest(4.0), "prior", {"OCI": 3.0}, virtual=4.0),
+    r"-kvm\b": Weight("kernel for KVM guests", as_guest(5.0), "prior", {"KVM/QEMU": 4.0}, virtual=5.0),
+    r"-cloud-|-cloud\b|-virtual\b|-virt\b": Weight("kernel for guests", as_guest(4.0), "lab", virtual=4.0),
     r"-pve\b": Weight(
         "Proxmox's kernel: host or container",
         {State.HYPERVISOR: 2.5, State.CONTAINER: 1.5, **{s: -w for s, w in as_guest(1.0).items()}},
-        "prior: survey 2.3",
+        "prior",
         virtual=-1.0,
     ),
     r"-rpi|-raspi|-tegra|-sunxi|-rockchip|-meson": Weight(
-        "kernel of a board", {s: -w for s, w in as_guest(4.0).items()}, "prior: survey 2.3", virtual=-4.0
+        "kernel of a board", {s: -w for s, w in as_guest(4.0).items()}, "prior", virtual=-4.0
     ),
 }
 

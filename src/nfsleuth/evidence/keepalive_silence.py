@@ -6,8 +6,7 @@ open do not ask for any, and the guest's own probes end inside its host.
 Known confusions: renewals keep v4 connections busy; other systems and mounts with other time-outs; the capture may
 have missed small frames.
 Example: a Linux v3 mount that sent 4 frames in 10 minutes and no probe lies behind a user-mode network.
-Source: net/sunrpc/xprtsock.c xs_tcp_set_socket_timeouts; libslirp tcp_fconnect; RFC 9293 section 3.8.4;
-survey section 3.6.
+Source: net/sunrpc/xprtsock.c xs_tcp_set_socket_timeouts; libslirp tcp_fconnect; RFC 9293 section 3.8.4.
 """
 
 from __future__ import annotations
@@ -23,8 +22,8 @@ from nfsleuth.evidence.weights import Weight
 RULE = "keepalive_silence"
 GROUP = Group.TRANSPORT
 WEIGHTS = {
-    "silent": Weight("idle without keep-alive probes", {State.USER_NAT: 2.5}, "prior: survey 3.6"),
-    "probes": Weight("sends keep-alive probes itself", {State.USER_NAT: -1.5}, "prior: survey 3.6"),
+    "silent": Weight("idle without keep-alive probes", {State.USER_NAT: 2.5}, "prior; net/sunrpc/xprtsock.c"),
+    "probes": Weight("sends keep-alive probes itself", {State.USER_NAT: -1.5}, "prior; net/sunrpc/xprtsock.c"),
 }
 IDLE = 70.0  # s: the default timeo of 60 s and some slack
 

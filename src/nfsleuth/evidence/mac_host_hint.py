@@ -6,7 +6,7 @@ Why it tells clients apart: guests with equal host bytes were made on one host, 
 Known confusions: imaged Hyper-V hosts that share their first address; live migration keeps a MAC until the next
 start; pools set by hand.
 Example: 00:15:5d:e4:9b:48 was made on a host whose address ended in .228.155.
-Source: Microsoft KB2804678 and KB888030; VMware ESX 1.5 guide; moby/moby#9948; survey section 1.3.
+Source: Microsoft KB2804678 and KB888030; VMware ESX 1.5 guide; moby/moby#9948.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ GROUP = Group.LINK
 # The prefix has its weight in mac_prefix; the hint only joins guests (`verdict.hosts` weighs that).
 WEIGHTS = {
     "host": Weight("MAC names its host", {}, "Microsoft KB2804678, KB888030"),
-    "inner": Weight("MAC holds the client's own address", {}, "survey 1.3"),
+    "inner": Weight("MAC holds the client's own address", {}, "moby/moby#9948"),
 }
 # Names of host ids by what made the MAC.
 MAKERS = {"Hyper-V": "hyperv", "VMware": "esx", "Virtual PC": "virtual-server"}

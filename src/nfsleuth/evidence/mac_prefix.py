@@ -7,7 +7,7 @@ Known confusions: passed-through and macvtap cards, hand-set addresses, LXC cont
 locally administered addresses of laptops, bonds and blade chassis.
 Example: 52:54:00:e7:ee:e7 on the client's own link is a KVM guest; 18:66:da:3b:21:01 is a card by Dell, or passed
 through.
-Source: IEEE registration authority, the makers' documents named in data/mac_prefixes.csv; weights: survey section 1.2.
+Source: IEEE registration authority, the makers' documents named in data/mac_prefixes.csv; weights are priors.
 """
 
 from __future__ import annotations
@@ -26,27 +26,25 @@ GROUP = Group.LINK
 
 # Nats per scope of a prefix. Platform weights: the prefix names its maker, so one nat less than the state.
 WEIGHTS = {
-    "guest": Weight("MAC of a guest", {State.BRIDGED: 6.0, State.HYPERVISOR: 2.0}, "prior: survey 1.2, 8.2"),
-    "default": Weight("a hypervisor's default MAC", {State.BRIDGED: 6.0, State.HYPERVISOR: 1.0}, "prior: survey 1.2"),
-    # Locally administered, so nobody's by right: a script or a bond may set it as well. Survey 1.2 gives 5; 2.6 keeps a
+    "guest": Weight("MAC of a guest", {State.BRIDGED: 6.0, State.HYPERVISOR: 2.0}, "prior"),
+    "default": Weight("a hypervisor's default MAC", {State.BRIDGED: 6.0, State.HYPERVISOR: 1.0}, "prior"),
+    # Locally administered, so nobody's by right: a script or a bond may set it as well. 2.6 keeps a
     # client of which nothing else is known below 0.9, as the lab's stand-ins with 52:54:00 ask for.
-    "convention": Weight("MAC of a guest by custom", {State.BRIDGED: 2.6, State.HYPERVISOR: 0.5}, "lab; survey 1.2"),
+    "convention": Weight("MAC of a guest by custom", {State.BRIDGED: 2.6, State.HYPERVISOR: 0.5}, "lab"),
     "guest-or-container": Weight(
-        "MAC of a guest or container", {State.BRIDGED: 5.0, State.CONTAINER: 3.5, State.HYPERVISOR: 1.0}, "survey 1.2"
+        "MAC of a guest or container", {State.BRIDGED: 5.0, State.CONTAINER: 3.5, State.HYPERVISOR: 1.0}, "prior"
     ),
-    "cloud": Weight("MAC of a cloud's guest", {State.BRIDGED: 5.0}, "prior: survey 1.2"),
+    "cloud": Weight("MAC of a cloud's guest", {State.BRIDGED: 5.0}, "prior"),
     "cloud-shared": Weight("MAC of a cloud, or hardware", {State.BRIDGED: 2.5}, "prior"),
-    "container": Weight("MAC of a container", {State.CONTAINER: 5.0, State.BRIDGED: -1.0}, "prior: survey 1.2"),
-    "hypervisor": Weight("MAC of the hypervisor itself", {State.HYPERVISOR: 6.0, State.BRIDGED: 1.0}, "survey 1.2"),
+    "container": Weight("MAC of a container", {State.CONTAINER: 5.0, State.BRIDGED: -1.0}, "prior"),
+    "hypervisor": Weight("MAC of the hypervisor itself", {State.HYPERVISOR: 6.0, State.BRIDGED: 1.0}, "prior"),
     "inner": Weight("MAC that stays inside a host", {State.BRIDGED: 2.0, State.USER_NAT: 2.0}, "prior"),
     "ambiguous": Weight("MAC of a guest or hardware", {State.BRIDGED: 0.5}, "prior"),
-    "native": Weight("looks virtual, is hardware's", {State.BRIDGED: -3.0}, "prior: survey 1.2"),
-    # Survey 8.2: P(such a MAC | bridged guest) .24 against .06; 1.2 after rounding towards doubt.
-    "unknown": Weight(
-        "locally administered MAC, nobody's", {State.BRIDGED: 1.2, State.CONTAINER: 0.7}, "prior: survey 1.2, 8.2"
-    ),
-    # Survey 8.2: P(maker's MAC | bridged guest) .02 against .94: passthrough, macvtap and hand-set ones remain.
-    "maker": Weight("MAC of a maker of hardware", {State.BRIDGED: -3.85}, "prior: survey 1.2, 8.2"),
+    "native": Weight("looks virtual, is hardware's", {State.BRIDGED: -3.0}, "prior"),
+    # Guessed: P(such a MAC | bridged guest) .24 against .06; 1.2 after rounding towards doubt.
+    "unknown": Weight("locally administered MAC, nobody's", {State.BRIDGED: 1.2, State.CONTAINER: 0.7}, "prior"),
+    # Guessed: P(maker's MAC | bridged guest) .02 against .94: passthrough, macvtap and hand-set ones remain.
+    "maker": Weight("MAC of a maker of hardware", {State.BRIDGED: -3.85}, "prior"),
 }
 PLATFORM = {"guest": 5.0, "default": 5.0, "convention": 4.0, "hypervisor": 5.0, "cloud": 4.0, "guest-or-container": 4.0}
 PLATFORM_OTHERWISE = 1.5

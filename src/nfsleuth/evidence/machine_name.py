@@ -4,7 +4,7 @@ What it sees: AUTH_SYS machine names, NLM caller names and session machine names
 Why it tells clients apart: clouds, container engines and installers give names by habit (ip-10-0-0-1, 9f3c1d2e77aa).
 Known confusions: names are free to set and outlive a move from one machine to another; so their weight stays small.
 Example: 9f3c1d2e77aa is a container id; web01 says nothing.
-Source: patterns in data/names.toml and in the user's rule files; weights are priors (survey section 2.4).
+Source: patterns in data/names.toml and in the user's rule files; weights are priors.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from nfsleuth.evidence.weights import Weight, as_guest
 
 RULE = "machine_name"
 GROUP = Group.IDENTITY
-# Nats at most for any name: whoever sets the name decides what it says (survey section 2.4).
+# Nats at most for any name: whoever sets the name decides what it says.
 MOST = 3.0
 WEIGHTS: dict[str, Weight] = {}  # the weights stand beside the patterns
 NAMES_READ = 8  # names of one client that are compared

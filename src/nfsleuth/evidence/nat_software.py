@@ -5,7 +5,7 @@ Why it tells clients apart: a container cannot mount NFS with a kernel of its ow
 NAT host is a whole machine there, mostly a guest; a program such as libnfs is as well a container's.
 Known confusions: a home router with real machines behind it; privileged containers that mount.
 Example: a libnfs client with TTL 63 beside others of the same address is more likely a container than a guest.
-Source: user namespaces may not mount NFS (fs/nfs has no FS_USERNS_MOUNT); survey section 4; weights are priors.
+Source: user namespaces may not mount NFS (fs/nfs has no FS_USERNS_MOUNT); weights are priors.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ with the very same boot run on one kernel: containers.
 Known confusions: an owner that was made before the capture began gives a boot that is too late; the clock stops while
 a guest is paused or a laptop sleeps; guests that one host starts together boot within seconds, not milliseconds.
 Example: create time 12.4 s in an OPEN at 14:00:20 means booted at 14:00:07.6.
-Source: fs/nfs/nfs4xdr.c encode_openhdr, fs/nfs/nfs4state.c nfs4_alloc_state_owner; survey section 2.2.
+Source: fs/nfs/nfs4xdr.c encode_openhdr, fs/nfs/nfs4state.c nfs4_alloc_state_owner.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from nfsleuth.evidence.weights import Weight
 RULE = "open_owner_clock"
 GROUP = Group.COMPANY
 WEIGHTS = {
-    "boot": Weight("tells when its kernel began", {}, "survey 2.2"),
+    "boot": Weight("tells when its kernel began", {}, "fs/nfs/nfs4state.c"),
     "one kernel": Weight("runs on one kernel with another client", {State.CONTAINER: 3.0}, "prior", virtual=-1.0),
 }
 PREFIX = b"open id:"

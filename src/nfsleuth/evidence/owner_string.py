@@ -5,8 +5,7 @@ Why it tells clients apart: each client writes ids in its own form. Which softwa
 its SYN may mean; ESXi's own client is a hypervisor's; a UUID that VMware made shows its guest.
 Known confusions: ids are free text; libnfs is also inside QEMU, whose nfs:// driver speaks for a hypervisor.
 Example: "Linux NFSv4.2 web01" is Linux's uniform id; "Libnfs pid:2501 ..." is a program, whatever it runs on.
-Source: fs/nfs/nfs4proc.c nfs4_init_*uniform_client_string; libnfs lib/nfs_v4.c; FreeBSD nfscl_fillclid; lab; survey
-sections 2.1 and 2.4.
+Source: fs/nfs/nfs4proc.c nfs4_init_*uniform_client_string; libnfs lib/nfs_v4.c; FreeBSD nfscl_fillclid; lab.
 """
 
 from __future__ import annotations
@@ -25,8 +24,8 @@ GROUP = Group.IDENTITY
 WEIGHTS = {
     "esxi": Weight("ESXi's own client", {State.HYPERVISOR: 4.0}, "prior", {"VMware": 4.0}, virtual=-3.0),
     # SMBIOS UUIDs of VMware begin with 56 4d, "VM" in ASCII.
-    "vmware uuid": Weight("host UUID made by VMware", as_guest(4.0), "prior: survey 2.4", {"VMware": 4.0}, virtual=4.0),
-    "known": Weight("names its software", {}, "lab; survey 2.1"),
+    "vmware uuid": Weight("host UUID made by VMware", as_guest(4.0), "prior", {"VMware": 4.0}, virtual=4.0),
+    "known": Weight("names its software", {}, "lab; fs/nfs/nfs4proc.c"),
 }
 LINUX_UNIFORM = re.compile(rb"^(?:GNU/)?Linux NFSv4\.\d ")
 SHA256_HEX = re.compile(rb"[0-9a-f]{64}")

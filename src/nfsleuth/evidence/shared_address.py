@@ -6,7 +6,7 @@ host's (user mode); reserved ports with a lost hop say packet translation. A mac
 and full TTL, may stand beside its guests.
 Known confusions: a machine that changed its name; programs, which bring an id per process and count as none.
 Example: h1-nat-1 and h1-nat-2, both from 10.77.0.21 and ephemeral ports, are two guests of one host.
-Source: lab; weights: ln(.30 / .005), survey sections 4 and 8.2.
+Source: lab; weights: ln(.30 / .005), guessed.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from nfsleuth.evidence.weights import Weight, set_aside
 RULE = "shared_address"
 GROUP = Group.COMPANY
 WEIGHTS = {
-    "user": Weight("several machines behind one address", {State.USER_NAT: 4.1}, "lab; survey 4, 8.2", virtual=2.0),
-    "kernel": Weight("several machines behind one address", {State.KERNEL_NAT: 3.0}, "lab; survey 4"),
+    "user": Weight("several machines behind one address", {State.USER_NAT: 4.1}, "lab", virtual=2.0),
+    "kernel": Weight("several machines behind one address", {State.KERNEL_NAT: 3.0}, "lab"),
 }
 COMPARED = 64  # clients of one address that are compared
 

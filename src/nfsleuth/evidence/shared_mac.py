@@ -7,7 +7,7 @@ translates for guests or containers. Different machines with different addresses
 guests on ipvlan, macvtap or a bridge over Wi-Fi.
 Known confusions: routers, set aside by `gate`; machines with several addresses, which have one name; home routers.
 Example: one Dell MAC with TTL 64 for workstation ws1 and TTL 63 for node2 is ws1 with something behind it.
-Source: survey section 4 (topology); weights are priors.
+Source: the topology alone; weights are priors.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from nfsleuth.evidence.weights import Weight, set_aside
 RULE = "shared_mac"
 GROUP = Group.COMPANY
 WEIGHTS = {
-    "behind": Weight("its host speaks NFS as well", {State.KERNEL_NAT: 2.0}, "prior: survey 4", virtual=1.0),
+    "behind": Weight("its host speaks NFS as well", {State.KERNEL_NAT: 2.0}, "prior", virtual=1.0),
     "bridged": Weight("machines share one MAC", {State.BRIDGED: 2.5, State.CONTAINER: 2.0}, "prior"),
 }
 COMPARED = 64  # clients of one MAC that are compared

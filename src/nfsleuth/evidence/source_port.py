@@ -6,8 +6,7 @@ to 1023); a user-mode network opens an ordinary socket of the host, which never 
 Known confusions: `noresvport`, EFS helpers and stunnel; programs and other systems that use ephemeral ports anyway;
 VMware's NAT on Windows hosts maps reserved ports to reserved ones. mount.nfs probes from ephemeral ports first.
 Example: a Linux client that comes only from 36638 sits behind a user-mode network, or mounted with noresvport.
-Source: net/sunrpc/xprtsock.c, net/netfilter/nf_nat_core.c, libslirp tcp_fconnect, passt tcp.c; lab (73 flows);
-survey section 3.1.
+Source: net/sunrpc/xprtsock.c, net/netfilter/nf_nat_core.c, libslirp tcp_fconnect, passt tcp.c; lab (73 flows).
 """
 
 from __future__ import annotations
@@ -24,16 +23,20 @@ from nfsleuth.evidence.weights import Weight, set_aside
 RULE = "source_port"
 GROUP = Group.TRANSPORT
 WEIGHTS = {
-    # ln(.01 / .93), survey 3.1. Whatever the guest binds, a user-mode network's socket is not reserved.
-    "reserved": Weight("reserved source port", {State.USER_NAT: -4.5}, "lab; survey 3.1"),
-    # Only the remapping of nf_nat comes to 600..664 from Linux's client (survey 3.1, deduced).
+    # ln(.01 / .93), guessed. Whatever the guest binds, a user-mode network's socket is not reserved.
+    "reserved": Weight("reserved source port", {State.USER_NAT: -4.5}, "lab; net/sunrpc/xprtsock.c"),
+    # Only the remapping of nf_nat comes to 600..664 from Linux's client (deduced from its range).
     "remapped": Weight(
-        "source port that only NAT gives Linux", {State.USER_NAT: -4.5, State.KERNEL_NAT: 2.5}, "prior: survey 3.1"
+        "source port that only NAT gives Linux",
+        {State.USER_NAT: -4.5, State.KERNEL_NAT: 2.5},
+        "prior; net/netfilter/nf_nat_core.c",
     ),
-    # ln(.98 / .06) = 2.8, survey 3.1: noresvport is what remains for the others.
-    "ephemeral": Weight("Linux without a reserved port", {State.USER_NAT: 2.8}, "lab; survey 3.1"),
+    # ln(.98 / .06) = 2.8, guessed: noresvport is what remains for the others.
+    "ephemeral": Weight("Linux without a reserved port", {State.USER_NAT: 2.8}, "lab; net/sunrpc/xprtsock.c"),
     # An NFSv3 mount shows NFS and MOUNT connections: both without a reserved port.
-    "ephemeral mount": Weight("Linux mounts without reserved ports", {State.USER_NAT: 3.2}, "lab; survey 3.1"),
+    "ephemeral mount": Weight(
+        "Linux mounts without reserved ports", {State.USER_NAT: 3.2}, "lab; net/sunrpc/xprtsock.c"
+    ),
     # Most NFS clients are Linux kernels: P(ephemeral) is perhaps .15 where that is guessed, .3 where nothing is known.
     "ephemeral, perhaps linux": Weight("no reserved port, perhaps Linux", {State.USER_NAT: 1.9}, "prior"),
     "ephemeral, unknown": Weight("no reserved port", {State.USER_NAT: 1.2}, "prior"),

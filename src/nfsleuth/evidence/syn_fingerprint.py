@@ -7,7 +7,7 @@ does not send. passt's SYN has window 65535 and scale 7. Packet translation leav
 Known confusions: tuned windows and buffers; proxies and load balancers, which end connections too; equal systems
 inside and outside, which is the usual case and shows nothing.
 Example: 64:1460:65535,7:mss,sok,ts,nop,ws:df from a Linux client is passt, or a tuned machine.
-Source: p0f.fp (layouts); Linux net/ipv4/tcp.c tcp_init and tcp_output.c, commit 572be9bf9d0d; lab; survey section 3.3.
+Source: p0f.fp (layouts); Linux net/ipv4/tcp.c tcp_init and tcp_output.c, commit 572be9bf9d0d; lab.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from nfsleuth.evidence.weights import Weight, set_aside
 RULE = "syn_fingerprint"
 GROUP = Group.TRANSPORT
 WEIGHTS = {
-    # ln(.35 / .002), survey 8.2, and the layout cannot be tuned on any of these systems.
-    "other system": Weight("its SYN is another system's", {State.USER_NAT: 6.0}, "prior: survey 3.3, 8.2", virtual=3.0),
+    # ln(.35 / .002), guessed, and the layout cannot be tuned on any of these systems.
+    "other system": Weight("its SYN is another system's", {State.USER_NAT: 6.0}, "prior; p0f.fp", virtual=3.0),
     # Windows 65535 come from an enlarged receive buffer: passt sets one, a tuned machine may.
     "passt": Weight("its SYN is as passt's", {State.USER_NAT: 2.0}, "lab"),
-    "other window": Weight("its SYN is of another Linux version", {State.USER_NAT: 1.5}, "prior: survey 3.3"),
+    "other window": Weight("its SYN is of another Linux version", {State.USER_NAT: 1.5}, "prior; p0f.fp"),
     "newer buffers": Weight("its SYN is of a newer Linux", {State.USER_NAT: 1.0}, "prior; commit 572be9bf9d0d"),
     # Scale below 7 takes less than 512 MB of memory: too small for a machine that runs guests, unless tuned.
     "small memory": Weight("its SYN is of a small machine, no host", {State.USER_NAT: -2.0}, "net/ipv4/tcp.c; lab"),

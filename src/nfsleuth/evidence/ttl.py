@@ -6,7 +6,7 @@ the host's full TTL, and with 128 if the host is Windows, whatever the guest is.
 Known confusions: one hop proves a forwarder and nothing more: containers, home routers and routed clients look the
 same, and a routed client keeps its own address. Some systems use several initial TTLs.
 Example: TTL 63 from an address of the server's own network is a NAT host that forwards for somebody.
-Source: RFC 1812 section 5.3.1; lab; weights: survey section 3.2.
+Source: RFC 1812 section 5.3.1; lab.
 """
 
 from __future__ import annotations
@@ -24,17 +24,19 @@ from nfsleuth.evidence.weights import Weight, set_aside
 RULE = "ttl"
 GROUP = Group.HOP
 WEIGHTS = {
-    "full": Weight("full TTL: nothing forwards", {State.KERNEL_NAT: -4.0}, "lab; survey 3.2"),
+    "full": Weight("full TTL: nothing forwards", {State.KERNEL_NAT: -4.0}, "lab; RFC 1812 section 5.3.1"),
     "windows": Weight(
         "TTL of Windows under a Linux client",
         {State.USER_NAT: 5.0, State.KERNEL_NAT: -4.0},
-        "prior: survey 3.2",
+        "prior",
         virtual=3.0,
     ),
     # ARP or ND shows the address on this very link: whoever owns it forwards. ln(.95 / .01) = 4.5.
-    "forwarded": Weight("forwarded by a host on this link", {State.KERNEL_NAT: 4.5}, "lab; survey 3.2"),
+    "forwarded": Weight("forwarded by a host on this link", {State.KERNEL_NAT: 4.5}, "lab; RFC 1812 section 5.3.1"),
     # The same without ARP: that the address is on this link is only likely.
-    "likely forwarded": Weight("forwarded, from this network's address", {State.KERNEL_NAT: 4.0}, "lab; survey 3.2"),
+    "likely forwarded": Weight(
+        "forwarded, from this network's address", {State.KERNEL_NAT: 4.0}, "lab; RFC 1812 section 5.3.1"
+    ),
     "routed": Weight("crossed a router", {State.KERNEL_NAT: 0.5}, "prior: NAT or not, the hop looks the same"),
 }
 WINDOWS_TTL = 128

@@ -7,7 +7,7 @@ verifiers at machines with different names are copies of one memory image: guest
 Known confusions: machines with one name on different addresses fight over the server's record without being guests;
 a machine with several addresses has one verifier on all of them.
 Example: owner "Linux NFSv4.2 localhost" with verifiers A B A B from one address: two guests behind it.
-Source: fs/nfs/client.c (boot_time), RFC 8881 section 18.35; lab; survey sections 2.2 and 4.
+Source: fs/nfs/client.c (boot_time), RFC 8881 section 18.35; lab.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from nfsleuth.evidence.weights import Weight, as_guest
 RULE = "verifier_clock"
 GROUP = Group.COMPANY
 WEIGHTS = {
-    "alternate, user": Weight("two live machines under one name", {State.USER_NAT: 4.1}, "lab; survey 4", virtual=2.0),
-    "alternate, kernel": Weight("two live machines under one name", {State.KERNEL_NAT: 3.0}, "lab; survey 4"),
+    "alternate, user": Weight("two live machines under one name", {State.USER_NAT: 4.1}, "lab", virtual=2.0),
+    "alternate, kernel": Weight("two live machines under one name", {State.KERNEL_NAT: 3.0}, "lab"),
     "alternate": Weight("two live machines under one name", {}, "lab"),
-    "clone": Weight("boot instance of another machine", as_guest(6.0), "prior: survey 2.2", virtual=6.0),
+    "clone": Weight("boot instance of another machine", as_guest(6.0), "prior; fs/nfs/client.c", virtual=6.0),
     "age": Weight("tells when it was booted", {}, "lab"),
 }
 COMPARED = 256  # clients whose verifiers are compared

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from nfsleuth.evidence.model import Evidence, Group, State
 
-STRONGEST = 6.9  # nats: one sign is never clipped less than 1 in 1000, whatever it says (survey, section 8.3)
+STRONGEST = 6.9  # nats: one sign is never clipped less than 1 in 1000, whatever it says
 
 
 def as_guest(nats: float) -> dict[State, float]:

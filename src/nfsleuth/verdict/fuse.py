@@ -15,7 +15,7 @@ from functools import lru_cache
 from nfsleuth.evidence.model import HYPOTHESES, Evidence, Group, State
 from nfsleuth.verdict.priors import Priors
 
-REST = 0.3  # of the weight of a group's further signs (survey section 8.3)
+REST = 0.3  # of the weight of a group's further signs: a prior, since causes are shared, but not wholly
 GROUP_CAP = 7.0  # nats
 TOTAL_CAP = 9.0  # nats: e^9 is odds of 8,000, about what the least floor below allows anyway
 FLOOR = 1e-4 / 5  # least probability of a state: what a spoofed capture or a wrong table leaves possible

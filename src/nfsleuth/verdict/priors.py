@@ -13,8 +13,8 @@ from nfsleuth.evidence.model import HYPOTHESES, State
 
 Priors = Mapping[State, float]
 
-# A site with machines and guests in like numbers. Survey section 8.2 proposes .45, .30 and .05 for the others;
-# user-mode NAT has .10 here, since it is what people who start guests by hand get: whom this tool looks for.
+# A site with machines and guests in like numbers. User-mode NAT has twice what the rarer states have, since it is what
+# people who start guests by hand get: whom this tool looks for.
 DEFAULT: Priors = {
     State.NATIVE: 0.45,
     State.BRIDGED: 0.30,
