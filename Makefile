@@ -17,6 +17,7 @@ $(STAMP): requirements.lock pyproject.toml
 		{ echo "python3 -m venv failed; on Debian and Ubuntu: apt install python3-venv" >&2; exit 2; }
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps --editable .
+	@$(BIN)/python -m compileall -q src/nfsleuth  # as pip does for all but editable installs: no command compiles first
 	@touch $@
 
 setup: $(STAMP)  ## make .venv from the lock file, with everything that is needed

@@ -164,6 +164,7 @@ class TraceTables:
           `wire.tcp.layout`): its TCP
         - `handshake` i64: ns from SYN-ACK to the client's ACK
         - `first`, `last`: times of the first and last frame; `first_frame`, `last_frame` i64
+        - `last_call`: time of the last RPC call of the client, null where there was none
         - per side (`_client`: sent by the client, `_server`: by the server), i64: `frames_`; `payload_` bytes above
           TCP or UDP, retransmissions included; `retransmitted_` segments that brought nothing new; `keepalives_`;
           `zero_windows_`; `gaps_` times that bytes were missing where a record could have begun

@@ -59,6 +59,14 @@ def test_everything_that_a_connection_shows():
     assert f.names.frames() == (2,)
 
 
+def test_a_client_lives_until_its_last_call_whatever_the_server_sends_later():
+    trace = Trace()
+    second = 10**9
+    trace.connection(791, 0, 90, retransmitted=(0, 3), last_call=T0 + 7 * second).name("a")
+    (strand,) = gathered(trace).clients.strands.values()
+    assert (strand.alive, strand.facts.last) == (T0 + 7 * second, T0 + 90 * second)
+
+
 def test_what_the_server_says_in_callbacks_is_not_the_client():
     trace = Trace()
     trace.connection(791).name("guest").says(Identity.MACHINE_NAME, b"server", server=True)

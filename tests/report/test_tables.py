@@ -48,6 +48,9 @@ def test_a_connection_is_readable() -> None:
     assert (row["ttl_min_client"], row["ttl_min_server"]) == (64, None)
     assert (row["handshake"], row["syn_frame"], row["syn_window"]) == (None, None, None)
     assert row["first"] == datetime(1970, 1, 1, 0, 0, 1, tzinfo=UTC)
+    assert row["last_call"] is None
+    [row] = tables.connections(connection(last_call=2 * SECOND)).to_dicts()
+    assert row["last_call"] == datetime(1970, 1, 1, 0, 0, 2, tzinfo=UTC)
 
 
 def test_a_compound_is_named_after_its_main_operation() -> None:

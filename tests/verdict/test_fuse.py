@@ -104,6 +104,15 @@ def test_makers_mac_never_makes_native_surer_than_nine_tenths(priors):
     assert belief.states[State.NATIVE] <= 0.9
 
 
+def test_makers_mac_alone_leaves_a_guest_possible():
+    belief = fuse([row(bridged_vm=-3.85)], DEFAULT)
+    machine_or_guest = belief.states[State.NATIVE] + belief.states[State.BRIDGED]
+    assert belief.states[State.NATIVE] == pytest.approx(0.9 * machine_or_guest)
+    assert belief.virtual >= 0.1 * machine_or_guest
+    proven = fuse([row(bridged_vm=-3.85), row(Group.IDENTITY, native=2.0)], DEFAULT)
+    assert proven.states[State.NATIVE] > 0.9 * (proven.states[State.NATIVE] + proven.states[State.BRIDGED])
+
+
 def test_share_of_kernel_nat_that_is_guests():
     nat = row(Group.HOP, kernel_nat=4.5)
     guest = Evidence("x", Group.IDENTITY, "", "x", {}, virtual=3.0)

@@ -308,12 +308,12 @@ class Batch:
     def _alive(self) -> Column:
         """int64[n] ns: until when each connection's client was certainly alive.
 
-        That is its last identity, or its last frame where that came soon after and the server retransmitted and probed
-        nothing: a server that retransmits, probes or closes an idle connection may do so to a machine that is gone, and
+        That is its last call or identity, or its last frame where that came soon after and the server retransmitted and
+        probed nothing: a server that retransmits, probes or closes an idle connection may do so to a machine that is gone, and
         what answers (RST) may be its next boot.
         """
         c = self.connections
-        spoke = c["first"].copy()
+        spoke = np.maximum(c["first"], c["last_call"])
         np.maximum.at(spoke, self.of, self.identities["time"])
         quiet = (c["retransmitted"][:, SERVER] == 0) & (c["keepalives"][:, SERVER] == 0)
         return np.where(quiet & (c["last"] - spoke <= SOON), c["last"], spoke)

@@ -106,6 +106,7 @@ def connections(rows: Array) -> pl.DataFrame:
     columns["handshake"] = _none_at(rows["handshake"], -1)
     columns["first"] = _times(rows["first"])
     columns["last"] = _times(rows["last"])
+    columns["last_call"] = _times(rows["last_call"], rows["last_call"] > 0)
     for name in ("first_frame", "last_frame"):
         columns[name] = pl.Series(rows[name])
     for name in ("frames", "payload", "retransmitted", "keepalives", "zero_windows", "gaps"):

@@ -31,7 +31,8 @@ CONFLICT = 8.0  # nats between two groups that pull the two leading states apart
 CONFLICT_EACH = 3.0  # nats that each of the two must bring: one strong sign and a weak one are no contradiction
 
 # Nothing on the wire tells a machine from a guest with a passed-through card, so signs that a machine merely does not
-# lack (a maker's MAC, a reserved port, a full TTL) never make "native" surer than this.
+# lack (a maker's MAC, a reserved port, a full TTL) never make "native" surer than this against a bridged guest. So it is
+# never surer than this at all, and the probability of a guest does not vanish for want of a sign.
 NATIVE_WITHOUT_PROOF = 0.9
 NATIVE_PROOF = 2.0  # nats for native over a bridged guest from other groups than LINK that lift the limit
 
@@ -151,16 +152,14 @@ def _probabilities(pulls: tuple[tuple[Group, Nats], ...], priors: Nats) -> Nats:
 
 
 def _doubt_native(pulls: Pulls, probabilities: list[float]) -> Nats:
-    """Keep "native" at most `NATIVE_WITHOUT_PROOF`, and give what it loses to the bridged guest that looks the same."""
-    excess = probabilities[NATIVE] - NATIVE_WITHOUT_PROOF
-    if excess <= 0:
-        return tuple(probabilities)
+    """Keep "native" at most `NATIVE_WITHOUT_PROOF` of what it and the bridged guest that looks the same have together."""
+    both = probabilities[NATIVE] + probabilities[BRIDGED]
     proof = math.fsum(nats[NATIVE] - nats[BRIDGED] for group, nats in pulls.items() if group is not Group.LINK)
-    if proof >= NATIVE_PROOF:
+    if probabilities[NATIVE] <= NATIVE_WITHOUT_PROOF * both or proof >= NATIVE_PROOF:
         return tuple(probabilities)
     doubted = probabilities.copy()
-    doubted[NATIVE] = NATIVE_WITHOUT_PROOF
-    doubted[BRIDGED] += excess
+    doubted[NATIVE] = NATIVE_WITHOUT_PROOF * both
+    doubted[BRIDGED] = both - doubted[NATIVE]
     return tuple(doubted)
 
 
