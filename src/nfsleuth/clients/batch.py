@@ -309,8 +309,8 @@ class Batch:
         """int64[n] ns: until when each connection's client was certainly alive.
 
         That is its last call or identity, or its last frame where that came soon after and the server retransmitted and
-        probed nothing: a server that retransmits, probes or closes an idle connection may do so to a machine that is gone, and
-        what answers (RST) may be its next boot.
+        probed nothing: a server that retransmits, probes or closes an idle connection may do so to a machine that is
+        gone, and what answers (RST) may be its next boot.
         """
         c = self.connections
         spoke = np.maximum(c["first"], c["last_call"])

@@ -31,8 +31,8 @@ CONFLICT = 8.0  # nats between two groups that pull the two leading states apart
 CONFLICT_EACH = 3.0  # nats that each of the two must bring: one strong sign and a weak one are no contradiction
 
 # Nothing on the wire tells a machine from a guest with a passed-through card, so signs that a machine merely does not
-# lack (a maker's MAC, a reserved port, a full TTL) never make "native" surer than this against a bridged guest. So it is
-# never surer than this at all, and the probability of a guest does not vanish for want of a sign.
+# lack (a maker's MAC, a reserved port, a full TTL) never make "native" surer than this against a bridged guest. So it
+# is never surer than this at all, and the probability of a guest does not vanish for want of a sign.
 NATIVE_WITHOUT_PROOF = 0.9
 NATIVE_PROOF = 2.0  # nats for native over a bridged guest from other groups than LINK that lift the limit
 
@@ -152,7 +152,7 @@ def _probabilities(pulls: tuple[tuple[Group, Nats], ...], priors: Nats) -> Nats:
 
 
 def _doubt_native(pulls: Pulls, probabilities: list[float]) -> Nats:
-    """Keep "native" at most `NATIVE_WITHOUT_PROOF` of what it and the bridged guest that looks the same have together."""
+    """Keep "native" at `NATIVE_WITHOUT_PROOF` at most of what it has together with a bridged guest, its look-alike."""
     both = probabilities[NATIVE] + probabilities[BRIDGED]
     proof = math.fsum(nats[NATIVE] - nats[BRIDGED] for group, nats in pulls.items() if group is not Group.LINK)
     if probabilities[NATIVE] <= NATIVE_WITHOUT_PROOF * both or proof >= NATIVE_PROOF:
