@@ -85,6 +85,11 @@ def compile_kernel(kernel: Any, kinds: list[list[Any]], stem: Path) -> None:
 
     module = llvm.parse_assembly(compiled.inspect_llvm())
     symbol = compiled.native_name
+    # Numba names a part after a number that it gave to its record type in this process. In another object file the same
+    # name may stand for another layout, so no name but the entry's leaves this one.
+    for value in (*module.functions, *module.global_variables):
+        if not value.is_declaration and value.name != symbol:
+            value.linkage = "internal"
     code = _object_code(llvm, module)
     missing = [f.name for f in module.functions if f.is_declaration and f.name.startswith(("numba_", "NRT_"))]
     _write(stem.with_name(stem.name + ".o"), code)

@@ -1,0 +1,51 @@
+"""Machine code as users run it: kernels of two layouts, and of two threads, in one process."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+CAPTURES = Path(__file__).parent / "captures"
+
+SCRIPT = """
+import json, sys
+from concurrent.futures import ThreadPoolExecutor
+import nfsleuth
+from nfsleuth.report import json_report
+
+def identified(path):
+    clients = json_report.identified(nfsleuth.identify(path))["clients"]
+    return [[client[key] for key in ("id", "state", "reads", "names")] for client in clients]
+
+def counted(path):
+    return sum(len(frame) for frame in nfsleuth.calls(path))
+
+paths = sys.argv[1:]
+first = [identified(path) for path in paths]
+counts = [counted(path) for path in paths]
+with ThreadPoolExecutor(4) as pool:
+    again = list(pool.map(identified, paths * 4))
+    counts_again = list(pool.map(counted, paths * 4))
+print(json.dumps([counts, counts_again == counts * 4, again == first * 4]))
+"""
+
+
+@pytest.mark.slow
+def test_kernels_of_two_layouts_and_several_threads_keep_apart():
+    """`identify` and `calls` use different layouts of the state, whose machine code must not take the other's parts."""
+    environment = {k: v for k, v in os.environ.items() if k != "NUMBA_DISABLE_JIT"} | {"NFSLEUTH_KERNELS": "object"}
+    paths = [str(CAPTURES / "office.pcapng"), str(CAPTURES / "reads.pcap.zst")]
+    run = subprocess.run(
+        [sys.executable, "-c", SCRIPT, *paths],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr[-2000:]
+    assert run.stdout.strip() == "[[984, 1773], true, true]"
