@@ -43,7 +43,6 @@ ODDITIES = {
     "identities_dropped": "texts dropped (budget)",
     "neighbours_dropped": "neighbours dropped (budget)",
     "time_backwards": "frames older than the one before",
-    "checksum": "wrong checksums",
     "tunnel": "tunnelled packets not followed",
     "file_cut": "files cut short",
     "record_insane": "impossible records in a file",

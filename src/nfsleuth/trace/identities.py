@@ -10,6 +10,8 @@ from nfsleuth.trace.notes import note
 from nfsleuth.trace.state import Control
 from nfsleuth.trace.tables import Identity, Oddity
 
+PLACES = 4  # in which a row that was seen may be remembered, a power of 2
+
 
 @part
 def report(s, c, kind, from_client, buf, at, length, end, a, b):
@@ -77,7 +79,7 @@ def _append(s, buf, at, length):
 
 @part
 def _seen_before(s, uid, kind, buf, at, length, a, b):
-    """Whether the same row was the last one in its place of the table of rows seen; it is from now on.
+    """Whether the same row was among the last ones in its places of the table of rows seen; it is from now on.
 
     SETCLIENTID and EXCHANGE_ID are never left out: that two boot instances of one owner alternate is a sign.
     """
@@ -85,8 +87,15 @@ def _seen_before(s, uid, kind, buf, at, length, a, b):
         return False
     key = mix(mix(np.uint64(s["control"][Control.SEED]), np.uint64(uid)), np.uint64(kind))
     key = mix_bytes(mix(mix(key, a), b), buf, at, length)
-    place = np.int64((key >> np.uint64(12)) & np.uint64(len(s["seen"]) - 1))
-    if s["seen"][place] == key:
-        return True
+    mask = np.uint64(len(s["seen"]) - 1)
+    first = (key >> np.uint64(12)) & mask
+    place = (first + (key & np.uint64(PLACES - 1))) & mask  # which gives way if no place is free
+    for i in range(PLACES):
+        other = (first + np.uint64(i)) & mask
+        if s["seen"][other] == key:
+            return True
+        if s["seen"][other] == 0:
+            place = other
+            break
     s["seen"][place] = key
     return False

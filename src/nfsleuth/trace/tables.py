@@ -249,5 +249,4 @@ class Oddity(IntEnum):
     IDENTITIES_DROPPED = 27  # texts not looked at, when a connection's budget was full
     NEIGHBOURS_DROPPED = 28
     TIME_BACKWARDS = 29  # a frame older than the one before it
-    CHECKSUM = 30  # reserved
-    TUNNEL = 31  # GRE, IP in IP, VXLAN, Geneve: not followed
+    TUNNEL = 30  # GRE, IP in IP, VXLAN, Geneve: not followed
