@@ -183,10 +183,10 @@ def _read_keys(kind: type[Any], table: Mapping[str, object], place: Place, also:
     for name in table:
         if name not in known:
             raise place.wrong(_unknown(name, [*known, *also]))
-    for name, (doc, _, needed) in known.items():
-        if needed and name not in table:
-            raise place.wrong(f"{name} is missing: {doc}")
-    return {name: _value(name, value, known[name][1], place) for name, value in table.items()}
+    for name, wanted in known.items():
+        if wanted.needed and name not in table:
+            raise place.wrong(f"{name} is missing: {wanted.doc}")
+    return {name: _value(name, value, known[name].reader, place) for name, value in table.items()}
 
 
 def _unknown(name: str, known: Sequence[str]) -> str:
@@ -222,7 +222,7 @@ def _matrices(found: object, place: Place) -> tuple[tuple[Guest, ...], tuple[str
     for where, entry in _entries("matrix", found, place):
         table = dict(entry)
         hosts = _some(table.pop("host", None), values.name, "host", where)
-        readers = {name: keys_of(Guest)[name][1] for name in VARIED}
+        readers = {name: keys_of(Guest)[name].reader for name in VARIED}
         varied = {name: _some(table.pop(name), readers[name], name, where) for name in VARIED if name in table}
         prefix = [_value("name", table.pop("name"), values.name, where)] if "name" in table else []
         fixed = _read_keys(Guest, {**table, "name": "matrix"}, where, also=("host", *VARIED))

@@ -48,6 +48,7 @@ def document(
         "experiment": experiment.name,
         "vantage": capture.at,
         "server": experiment.server.address,
+        "server_mac": experiment.server.mac,
         "server6": experiment.server.address6,
         "snaplen": capture.snaplen or None,
         "derived_from": None,

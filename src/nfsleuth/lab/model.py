@@ -13,7 +13,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields
-from typing import Any
+from typing import Any, NamedTuple
 
 from nfsleuth.lab import values
 
@@ -345,10 +345,18 @@ def has_own_place(client: Guest | Native) -> bool:
     return isinstance(client, Guest) and client.backend in BRIDGED
 
 
-def keys_of(table: type[Any]) -> dict[str, tuple[str, values.Reader[Any], bool]]:
-    """Keys that a table of this kind may have -> documentation, reader, whether it must be there."""
+class Key(NamedTuple):
+    """A key that a table may have: its documentation, the reader of its value, whether it must be there."""
+
+    doc: str
+    reader: values.Reader[Any]
+    needed: bool
+
+
+def keys_of(table: type[Any]) -> dict[str, Key]:
+    """The keys of tables of this kind, in the order in which they are documented."""
     return {
-        f.name: (f.metadata["doc"], f.metadata["reader"], f.default is MISSING)
+        f.name: Key(f.metadata["doc"], f.metadata["reader"], f.default is MISSING)
         for f in fields(table)
         if "reader" in f.metadata
     }
