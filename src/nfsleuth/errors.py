@@ -17,6 +17,8 @@ class Exit(IntEnum):
     WRONG_USE = 2  # the command line, a rule file or an option is wrong
     UNREADABLE = 3  # an input cannot be read; the message names file, byte and cure
     NO_NFS = 4  # the input was read and holds no NFS
+    PARTS_MISSING = 5  # the machine lacks a program, a kernel feature or a right; the message says what brings it
+    LAB_FAILED = 6  # a guest, a server or the network of a lab did not do what was asked; the message names its log
 
 
 class NfsleuthError(Exception):

@@ -1,0 +1,191 @@
+"""The run itself, inside the lab's namespaces: an experiment comes in, captures in the scratch folder and events go out.
+
+Events, one dictionary each: `step` (what runs now, in words), `accel`, `told` (what a client said), `captured` (a file
+and how many frames the kernel dropped).
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Mapping
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from nfsleuth.errors import Exit, NfsleuthError
+from nfsleuth.lab import accel, initramfs, play, qemu, servers
+from nfsleuth.lab.agents import Agent
+from nfsleuth.lab.inside import Report
+from nfsleuth.lab.kernels import Kernel
+from nfsleuth.lab.model import Capture, Experiment, Guest, Native
+from nfsleuth.lab.network import Namespace, Network, routes
+from nfsleuth.lab.recorders import Recorder, record
+
+SERVER_GUEST = "server"  # name of the guest that serves
+SERVER_MEMORY = 1 << 29  # bytes, besides its files
+
+
+@dataclass(frozen=True)
+class Recording:
+    """The task that `inside` runs. `accel` is kvm, tcg, or auto: to be proved. Kernels are by name."""
+
+    experiment: Experiment
+    scratch: Path
+    logs: Path
+    accel: str
+    kernels: Mapping[str, Kernel]
+    server_programs: Path | None  # root of nfs-kernel-server's files
+
+    def run(self, report: Report) -> None:
+        """Build the network, serve, record, play all clients' parts."""
+        using = self.accel
+        if using == "auto":
+            report(step="does KVM boot a kernel")
+            using = accel.proved(next(iter(self.kernels.values())), self.scratch / "proof", self.logs)
+        report(accel=using)
+        report(step="network and server")
+        network = Network(self.experiment)
+        network.build()
+        for host in self.experiment.hosts:
+            network.host(host)
+        programs = initramfs.programs(initramfs.CLIENT_PROGRAMS) if self.kernels else b""
+        stage = play.Stage(self.experiment, network, self.kernels, programs, using, self.scratch, self.logs)
+        with ExitStack() as stack:
+            self._serve(stage, stack)
+            recorders = [
+                (capture, self._record(network, capture)) for capture in self.experiment.captures
+                if capture.place[0] != "guest"
+            ]  # fmt: skip
+            try:
+                Players(stage, report).run()
+            finally:
+                for capture, recorder in recorders:
+                    report(captured=capture.name, file=str(recorder.file), dropped=recorder.stop())
+
+    def _serve(self, stage: play.Stage, stack: ExitStack) -> None:
+        server = self.experiment.server
+        if server.kind == "kernel":
+            agent = kernel_server(stage, self.server_programs or Path("/"))
+            stack.callback(agent.kill)
+            return
+        share = self.scratch / "share"
+        servers.fill(share, self.experiment)
+        running = servers.ganesha(stage.network.server, self.experiment, share, self.scratch / "ganesha", self.logs)
+        stack.callback(running.stop)
+
+    def _record(self, network: Network, capture: Capture) -> Recorder:
+        here, interface = place(network, capture)
+        file = self.scratch / f"{capture.name}.pcap"
+        return record(here, interface, file, capture.snaplen, self.logs / f"{capture.name}.tcpdump.log")
+
+
+def place(network: Network, capture: Capture) -> tuple[Namespace, str]:
+    """The machine and the interface of a capture: the cable of a server or a host, both sides of a router."""
+    kind, name = capture.place
+    here = network.server if kind == "server" else network.machines[f"{kind}-{name}"]
+    return here, "any" if capture.any else "eth0"
+
+
+def kernel_server(stage: play.Stage, root: Path) -> Agent:
+    """Boot a guest that serves /export with its kernel, on the bridge of the server's machine."""
+    experiment, network = stage.experiment, stage.network
+    server = experiment.server
+    folder = qemu.own_folder(stage.scratch / f"{SERVER_GUEST}-guest")
+    kernel = stage.kernels["generic"]
+    files = servers.tree(experiment) | servers.files(experiment)
+    settings = {
+        "role": "server", "port": qemu.PORT, "hostname": server.name, "modules": "virtio_pci virtio_net ipv6 nfsd",
+        "addresses": f"{server.address}/{experiment.network.ipv4.prefixlen} {server.address6}/64",
+        "routes": " ".join(f"{net},{hop}" for router in experiment.routers for net, hop in routes(router)),
+        "mtu": server.mtu, "lease": server.lease,
+    }  # fmt: skip
+    image = folder / "initramfs"
+    listing = "".join(f"{octets} {path}\n" for path, octets in files.items())
+    programs = initramfs.programs(initramfs.SERVER_PROGRAMS, root)
+    initramfs.write(image, kernel, programs, settings, {"files": listing})
+    tap = network.tap(network.server, "br0", server.mtu, qemu.USER)
+    memory = SERVER_MEMORY + int(sum(files.values()) * 1.1)
+    machine = qemu.Machine(kernel, image, folder, memory, stage.accel)
+    nic = [*qemu.tap(tap), *qemu.device("virtio-net-pci", server.mac)]
+    agent = Agent(SERVER_GUEST, network.server.command(*qemu.command(machine, nic)), stage.logs / "server.log")
+    try:
+        agent.expect("serving", play.BOOT + sum(files.values()) / play.SLOWEST)
+    except BaseException:
+        agent.kill()
+        raise
+    return agent
+
+
+@dataclass
+class Players:
+    """All clients of a lab, each in a thread, started as the experiment says."""
+
+    stage: play.Stage
+    report: Report
+    _failed: list[NfsleuthError] = field(default_factory=list)
+    _waiting: set[str] = field(default_factory=set)
+    _changed: threading.Condition = field(default_factory=threading.Condition)
+
+    def run(self) -> None:
+        """Play all parts. Raises the first failure of a client that is not optional, when all others have ended."""
+        experiment = self.stage.experiment
+        self._waiting = {client.name for client in experiment.clients} if experiment.start == "together" else set()
+        threads = []
+        for number, client in enumerate(experiment.clients, start=1):
+            of = f"client {number} of {len(experiment.clients)}: {client.name}"
+            thread = threading.Thread(target=self._play, args=(client, of), daemon=True)
+            thread.start()
+            threads.append(thread)
+            if experiment.start == "in turn":
+                thread.join()
+                if self._failed:
+                    break
+            elif experiment.start == "staggered" and number < len(experiment.clients):
+                time.sleep(experiment.gap)
+        for thread in threads:
+            thread.join()
+        if self._failed:
+            raise self._failed[0]
+
+    def _play(self, client: Guest | Native, which: str) -> None:
+        told = play.Told()
+        failed = ""
+        self.report(step=f"{which} starts")
+        try:
+            play.play(self.stage, client, told, lambda: self._mounted(client, which))
+        except NfsleuthError as error:
+            failed = error.message
+            host = self.stage.experiment.host(client.host)
+            if not (client.optional or host.optional):
+                self._failed.append(error)
+        except Exception as error:  # a bug of ours: it must not be lost in a thread
+            failed = repr(error)
+            self._failed.append(NfsleuthError(f"{client.name}: {error!r}", Exit.LAB_FAILED))
+            raise
+        finally:
+            self._done_waiting(client.name)
+            self.report(
+                told=client.name, kernel=told.kernel, boots=told.boots, failed=failed,
+                timings=[timing.as_json() for timing in told.timings], steps=told.steps,
+                inside=str(told.inside) if told.inside and told.inside.exists() else None,
+            )  # fmt: skip
+
+    def _mounted(self, client: Guest | Native, which: str) -> None:
+        """Go on at once, or when all others have mounted too."""
+        self.report(step=f"{which} works")
+        self._done_waiting(client.name)
+        with self._changed:
+            self._changed.wait_for(lambda: not self._waiting)
+
+    def _done_waiting(self, name: str) -> None:
+        with self._changed:
+            self._waiting.discard(name)
+            self._changed.notify_all()
+
+
+def logs_of(folder: Path, scratch: Path) -> None:
+    """Copy the consoles of guests, which they write in their own folders, to the logs."""
+    for console in sorted(scratch.glob("*/console")):
+        with suppress(OSError):
+            (folder / f"{console.parent.name}.console").write_bytes(console.read_bytes())

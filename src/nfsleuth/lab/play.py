@@ -1,0 +1,320 @@
+"""One client's part in a lab: a client of the experiment comes in, it boots, mounts, works and ends; what it told of
+itself goes out.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from importlib.resources import files
+from pathlib import Path
+
+from nfsleuth.errors import Exit, NfsleuthError
+from nfsleuth.lab import initramfs, qemu, servers
+from nfsleuth.lab.agents import Agent, end
+from nfsleuth.lab.kernels import Kernel
+from nfsleuth.lab.model import NIC_DRIVERS, Client, Experiment, Guest, Native, Workload, has_own_place
+from nfsleuth.lab.network import Namespace, Network
+from nfsleuth.lab.outcome import Timing
+from nfsleuth.lab.recorders import Recorder, record
+
+BOOT, MOUNT, STEP = 120, 60, 60  # seconds that each may take under TCG beside others
+SLOWEST = 250_000  # bytes per second: a read that is slower has failed (RTL8139 behind passt never ends)
+SLIRP_GATEWAY = "10.0.2.2"  # QEMU, -netdev user
+INSIDE_SNAPLEN = 640  # bytes of each frame on a guest's side of its NAT: more than an RPC header
+PPM = 65536  # adjtimex(2): frequency is in parts per million with a 16-bit fraction
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What all clients of a lab share. `scratch` is below a folder that anyone may enter."""
+
+    experiment: Experiment
+    network: Network
+    kernels: Mapping[str, Kernel]
+    programs: bytes  # of guests, see `initramfs`
+    accel: str
+    scratch: Path
+    logs: Path
+
+
+@dataclass
+class Told:
+    """What a client has told of itself so far."""
+
+    kernel: str = ""
+    boots: int = 0
+    timings: list[Timing] = field(default_factory=list)
+    steps: list[tuple[str, float]] = field(default_factory=list)  # name, seconds
+    inside: Path | None = None  # a capture on its own side of a NAT
+
+
+def play(stage: Stage, client: Guest | Native, told: Told, mounted: Callable[[], None]) -> None:
+    """Do all of a client's part; `mounted` is called once its first mount is there, and returns when it may go on.
+
+    Fills in `told` as it goes. NfsleuthError says what went wrong; nothing of it runs afterwards.
+    """
+    workload = stage.experiment.workload(client)
+    with _place(stage, client, told) as start:
+        for boot in range(workload.reboots + 1):
+            agent = start()
+            try:
+                _once(agent, workload, client, told, mounted if boot == 0 else lambda: None)
+                if boot < workload.reboots:
+                    continue  # the plug is pulled while the share is mounted
+                agent.tell("end")
+                agent.expect("ended", STEP)
+                if not agent.ended(STEP):
+                    raise agent.failure("does not switch off")
+            finally:
+                agent.kill()
+
+
+def _once(agent: Agent, workload: Workload, client: Client, told: Told, mounted: Callable[[], None]) -> None:
+    """From boot to the end of the workload."""
+    rounds: Counter[str] = Counter()
+
+    def heard(words: list[str]) -> None:
+        match words:
+            case ["read", path, octets, seconds]:
+                rounds[path] += 1
+                timing = Timing(client=client.name, octets=int(octets), seconds=float(seconds), round=rounds[path])
+                told.timings.append(timing)
+            case ["step", name, seconds]:
+                told.steps.append((name, float(seconds)))
+
+    release, *_ = agent.expect("booted", BOOT)
+    told.kernel = release
+    told.boots += 1
+    agent.expect("mounted", MOUNT)
+    mounted()
+    agent.tell("go")
+    agent.expect("worked", limit(workload), heard)
+
+
+def limit(workload: Workload) -> float:
+    """Seconds that a workload may take."""
+    octets = sum(workload.files) * workload.rounds + workload.write
+    lines = len(steps(workload, {}).splitlines())
+    return STEP + workload.idle + lines * (workload.pause + 5) + workload.small / 2 + octets / SLOWEST
+
+
+def steps(workload: Workload, paths: Mapping[str, int]) -> str:
+    """What an agent is to do, a line per step; `paths` are its files."""
+    order = "" if workload.order == "sequential" else " order-{octets}"
+    lines = ["metadata"] * workload.metadata
+    lines += [f"small {workload.small}"] if workload.small else []
+    lines += [
+        f"read {path} {workload.block}{order.format(octets=octets)}" for path, octets in paths.items()
+    ] * workload.rounds
+    lines += [f"write {workload.write}"] if workload.write else []
+    lines += [f"idle {workload.idle}"] if workload.idle else []
+    return "".join(f"{line}\n" for line in lines)
+
+
+def orders(workload: Workload, seed: str) -> dict[str, str]:
+    """Block numbers in the order in which each file is read, by the file that holds them; none for sequential."""
+    if workload.order == "sequential":
+        return {}
+    found = {}
+    for octets in workload.files:
+        numbers = list(range(-(-octets // workload.block)))
+        if workload.order == "reverse":
+            numbers.reverse()
+        else:
+            random.Random(f"{seed} {octets}").shuffle(numbers)  # noqa: S311 (an order of reads, no secret)
+        found[f"order-{octets}"] = "".join(f"{number}\n" for number in numbers)
+    return found
+
+
+def _job(stage: Stage, client: Guest | Native) -> dict[str, str]:
+    """The files of a client's job besides its settings."""
+    workload = stage.experiment.workload(client)
+    text = steps(workload, servers.files_of(stage.experiment, client))
+    return {"steps": text, **orders(workload, f"{stage.experiment.seed} {client.name}")}
+
+
+def _source(experiment: Experiment, client: Client) -> str:
+    server = experiment.server
+    return f"[{server.address6}]:/export" if client.ip == 6 else f"{server.address}:/export"
+
+
+def _mount_settings(stage: Stage, client: Guest | Native) -> dict[str, object]:
+    # Without statd, which nothing here needs, NFSv3 mounts only with nolock.
+    options = client.mount_options + (",nolock" if client.version == "3" else "")
+    return {
+        "name": client.name, "hostname": client.hostname, "source": _source(stage.experiment, client),
+        "options": options, "pause": f"{stage.experiment.workload(client).pause:g}",
+        "uniquifier": client.uniquifier, "ttl": client.ttl or "", "receive_buffer": client.receive_buffer or "",
+    }  # fmt: skip
+
+
+@contextmanager
+def _place(stage: Stage, client: Guest | Native, told: Told) -> Iterator[Callable[[], Agent]]:
+    """Where a client runs, ready; yields what starts it."""
+    with ExitStack() as stack:
+        if isinstance(client, Guest):
+            yield _uml(stage, client) if client.kernel == "uml" else _guest(stage, client, told, stack)
+        else:
+            yield _native(stage, client, told, stack)
+
+
+def _native(stage: Stage, client: Native, told: Told, stack: ExitStack) -> Callable[[], Agent]:
+    host = stage.experiment.host(client.host)
+    here = stage.network.container(client, host) if client.container else stage.network.host(host)
+    if client.container:
+        _inside(stage, stack, client, told, here, "eth0")
+    job = stage.scratch / client.name
+    job.mkdir(parents=True)
+    for name, text in _job(stage, client).items():
+        (job / name).write_text(text)
+    log = stage.logs / f"{client.name}.log"
+    if client.client == "kernel":
+        share = job / "share"
+        share.mkdir()
+        settings = _mount_settings(stage, client) | {"role": "kernel-client", "mount_program": "mount.nfs", "at": share}
+        (job / "settings").write_text(initramfs.shell(settings))
+        (job / "agent.sh").write_bytes(files("nfsleuth.lab").joinpath("agent.sh").read_bytes())
+        words = ["unshare", "--mount", "--uts", "--propagation", "private", "sh", str(job / "agent.sh"), str(job)]
+        return lambda: Agent(client.name, here.command(*words), log)
+    server = stage.experiment.server
+    address = f"[{server.address6}]" if client.ip == 6 else server.address
+    url = f"nfs://{address}/export" + ("?version=4" if client.version == "4.0" else "")
+    settings = {"url": url, "pause": stage.experiment.workload(client).pause, "name": client.name}
+    (job / "settings.json").write_text(json.dumps(settings))
+    return lambda: Agent(client.name, here.command(sys.executable, "-m", "nfsleuth.lab.native", job), log)
+
+
+def _uml(stage: Stage, guest: Guest) -> Callable[[], Agent]:
+    here, bridge = _bridge(stage, guest)
+    tap = stage.network.tap(here, bridge, stage.experiment.host(guest.host).mtu, qemu.USER)
+    machine = _machine(stage, guest, port="", modules="")
+    return lambda: Agent(
+        guest.name, here.command(*qemu.uml_command(machine, tap, guest.mac)), stage.logs / f"{guest.name}.log"
+    )
+
+
+def _guest(stage: Stage, guest: Guest, told: Told, stack: ExitStack) -> Callable[[], Agent]:
+    modules = f"virtio_pci {NIC_DRIVERS[guest.nic]}" if guest.nic.startswith("virtio") else NIC_DRIVERS[guest.nic]
+    machine = _machine(stage, guest, port=qemu.PORT, modules=modules)
+    here, bridge = _bridge(stage, guest)
+    mtu = stage.experiment.host(guest.host).mtu
+    descriptors: tuple[int, ...] = ()
+    snaplen = _guest_snaplen(stage.experiment, guest)
+    match guest.backend:
+        case "user" | "passt":
+            told.inside = machine.folder / "inside.pcap"
+            netdev = qemu.user() if guest.backend == "user" else qemu.stream(_passt(stage, stack, guest, here))
+            netdev += qemu.dump(told.inside, snaplen)
+        case "macvtap":
+            tap, device = stage.network.macvtap(here, guest.mac, machine.folder)
+            descriptor = os.open(device, os.O_RDWR)
+            stack.callback(os.close, descriptor)
+            descriptors = (descriptor,)
+            netdev = qemu.opened(descriptor)
+            _inside(stage, stack, guest, told, here, tap)
+        case _:
+            tap = stage.network.tap(here, bridge, mtu, qemu.USER)
+            netdev = qemu.hub(tap) if guest.backend == "hub" else qemu.tap(tap, vhost=guest.backend == "vhost")
+            _inside(stage, stack, guest, told, here, tap)
+    command = here.command(*qemu.command(machine, [*netdev, *qemu.device(guest.nic, guest.mac)]))
+    return lambda: Agent(guest.name, command, stage.logs / f"{guest.name}.log", descriptors)
+
+
+def _bridge(stage: Stage, guest: Guest) -> tuple[Namespace, str]:
+    """The machine of a guest's host, and the bridge that its TAP goes to."""
+    host = stage.experiment.host(guest.host)
+    if guest.backend == "masquerade":
+        return stage.network.private_bridge(host), "virbr0"
+    return stage.network.host(host), "br0"
+
+
+def _machine(stage: Stage, guest: Guest, port: str, modules: str) -> qemu.Machine:
+    """What `guest` boots, made in a folder of its own."""
+    folder = qemu.own_folder(stage.scratch / guest.name)
+    kernel = stage.kernels[guest.kernel]
+    version = "nfsv3" if guest.version == "3" else "nfsv4"
+    settings = _mount_settings(stage, guest) | {
+        "role": "client", "port": port, "modules": f"{modules} ipv6 {version}".strip(), "at": "/mnt",
+        "mount_program": "mount.nfs", "ipv6": int(guest.ip == 6), "clock": guest.clock_ppm * PPM or "",
+        **addresses(stage.experiment, stage.network, guest),
+    }  # fmt: skip
+    image = folder / "initramfs"
+    initramfs.write(image, kernel, stage.programs, settings, _job(stage, guest))
+    return qemu.Machine(kernel, image, folder, guest.memory, stage.accel)
+
+
+def addresses(experiment: Experiment, network: Network, guest: Guest) -> dict[str, object]:
+    """The addresses and routes that a guest is told, as the settings of its agent."""
+    host = experiment.host(guest.host)
+    told: dict[str, object] = {"gateway": "", "gateway6": "", "routes": "", "mtu": host.mtu}
+    router = experiment.router(host)
+    prefix = (router.inside if router else experiment.network.ipv4).prefixlen
+    match guest.backend:
+        case "user":
+            # libslirp announces its IPv6 prefix, and the kernel makes the guest's address of it.
+            return told | {"addresses": f"{guest.address}/24", "gateway": SLIRP_GATEWAY, "mtu": 1500}
+        case "masquerade":
+            return told | {"addresses": f"{guest.address}/{host.private.prefixlen}", "gateway": host.gateway}
+        case "passt":
+            hop = router.inner if router else experiment.server.address
+            return told | {"addresses": f"{guest.address}/{prefix}", "gateway": hop}
+    gateway, gateway6 = network.gateways(guest)
+    own = [f"{guest.address}/{prefix}", *([f"{guest.address6}/64"] if guest.address6 else [])]
+    return told | {"addresses": " ".join(own), "gateway": gateway, "gateway6": gateway6}
+
+
+def _guest_snaplen(experiment: Experiment, client: Client) -> int:
+    """What a capture inside the guest wants of each frame; enough for RPC XIDs if there is none."""
+    wanted = [capture.snaplen for capture in experiment.captures if capture.place == ("guest", client.name)]
+    return wanted[0] if wanted else INSIDE_SNAPLEN
+
+
+def _inside(
+    stage: Stage, stack: ExitStack, client: Guest | Native, told: Told, here: Namespace, interface: str
+) -> None:
+    """Record the client's own side, if its NAT hides it or the experiment asks for it."""
+    asked = any(capture.place == ("guest", client.name) for capture in stage.experiment.captures)
+    if not asked and (has_own_place(client) or not _hidden(client)):
+        return
+    told.inside = stage.scratch / f"{client.name}.inside.pcap"
+    recorder = record(
+        here, interface, told.inside, _guest_snaplen(stage.experiment, client),
+        stage.logs / f"{client.name}.inside.tcpdump.log",
+    )  # fmt: skip
+    stack.callback(_stop, recorder)
+
+
+def _stop(recorder: Recorder) -> None:
+    recorder.stop()
+
+
+def _hidden(client: Guest | Native) -> bool:
+    return client.container if isinstance(client, Native) else client.backend == "masquerade"
+
+
+def _passt(stage: Stage, stack: ExitStack, guest: Guest, here: Namespace) -> Path:
+    """Start passt for one guest; it ends with its connection to QEMU."""
+    socket = stage.scratch / guest.name / "passt.socket"
+    log = stage.logs / f"{guest.name}.passt.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    words = ["passt", "--foreground", "-4", "--runas", qemu.USER, "--socket", str(socket)]
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            here.command(*words), stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
+        )
+    stack.callback(end, process)
+    deadline = time.monotonic() + 10
+    while not socket.exists():
+        if process.poll() is not None or time.monotonic() > deadline:
+            raise NfsleuthError(f"{guest.name}: passt does not start; see {log.name} among the logs", Exit.LAB_FAILED)
+        time.sleep(0.05)
+    return socket

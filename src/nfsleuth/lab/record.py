@@ -1,0 +1,227 @@
+"""`lab run`: an experiment comes in; a folder with captures, labels, timings, logs and versions goes out.
+
+FOLDER/
+  NAME.pcapng, NAME.labels.json   per capture point
+  timings.json                    per file and round, measured by the clients
+  run.json                        versions, seed, accelerator, what was left out, dropped frames
+  experiment.toml, experiment.json  as given; as run, with every address and MAC
+  logs/                           of the server, guests and clients
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import ipaddress
+import json
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from nfsleuth.errors import NfsleuthError
+from nfsleuth.lab import accel, kernels, labels, pcapng, servers, supervise, versions
+from nfsleuth.lab.execute import Recording, logs_of
+from nfsleuth.lab.kernels import Kernel
+from nfsleuth.lab.model import Capture, Experiment, Guest
+from nfsleuth.lab.outcome import Ran, Timing, flows
+
+Progress = Callable[[str], None]
+
+
+@dataclass
+class Record:
+    """What a run left: files are in `folder`."""
+
+    experiment: Experiment
+    folder: Path
+    accel: str = "tcg"
+    ran: dict[str, Ran] = field(default_factory=dict)
+    timings: list[Timing] = field(default_factory=list)
+    captures: list[Path] = field(default_factory=list)
+    dropped: dict[str, int] = field(default_factory=dict)  # capture -> frames that the kernel dropped
+    left_out: dict[str, str] = field(default_factory=dict)  # client or capture -> why it did not run
+
+
+@dataclass
+class _Heard:
+    """What came out of the lab as events."""
+
+    progress: Progress
+    accel: str = ""
+    files: dict[str, Path] = field(default_factory=dict)
+    dropped: dict[str, int] = field(default_factory=dict)
+    clients: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    def __call__(self, event: dict[str, Any]) -> None:
+        match event:
+            case {"step": text}:
+                self.progress(text)
+            case {"accel": answer}:
+                self.accel = answer
+            case {"captured": name, "file": file, "dropped": dropped}:
+                self.files[name] = Path(file)
+                self.dropped[name] = dropped
+            case {"told": name}:
+                self.clients[name] = event
+
+
+def record(
+    experiment: Experiment,
+    folder: Path,
+    *,
+    accelerator: str = "auto",
+    keep: bool = False,
+    progress: Progress = lambda _: None,
+) -> Record:
+    """Run `experiment` and leave everything that came of it in `folder`, which must be new or empty.
+
+    accelerator: auto, kvm or tcg. keep: leave the scratch folder. NfsleuthError says what is missing or went wrong;
+    whatever happens, nothing of the lab runs afterwards, and logs are in `folder`.
+    """
+    supervise.needs_root()
+    chosen = accel.chosen(accelerator)
+    _new_folder(folder)
+    logs = folder / "logs"
+    with supervise.ends_orderly(), supervise.recorded(keep=keep) as run:
+        for line in supervise.sweep():
+            progress(line)
+        logs.mkdir(parents=True)
+        heard = _Heard(progress)
+        task = Recording(
+            experiment, run.scratch, logs.resolve(), chosen, _kernels(experiment, run.scratch, progress),
+            _server_programs(experiment, progress),
+        )  # fmt: skip
+        try:
+            supervise.apart(run, task, heard)
+        finally:
+            logs_of(logs, run.scratch)
+            _give(folder)
+        if chosen == "auto":
+            accel.remember(heard.accel)
+        progress("labels")
+        done = _finish(experiment, folder, heard)
+    _give(folder)
+    return done
+
+
+def _new_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        used = any(folder.iterdir())
+    except OSError as error:
+        raise NfsleuthError(f"{folder}: cannot be made ({error.strerror}); choose another with -o") from None
+    if used:
+        raise NfsleuthError(f"{folder}: is not empty; choose a new folder with -o")
+
+
+def _give(folder: Path) -> None:
+    """Give what was made under sudo to who asked for it."""
+    user, group = os.environ.get("SUDO_UID", ""), os.environ.get("SUDO_GID", "")
+    if user.isdigit() and group.isdigit():
+        for path in (folder, *folder.rglob("*")):
+            os.chown(path, int(user), int(group), follow_symlinks=False)
+
+
+def _kernels(experiment: Experiment, scratch: Path, progress: Progress) -> dict[str, Kernel]:
+    """The kernels of all guests by name, copied to where a guest's user may read them."""
+    wanted = {guest.kernel for guest in experiment.guests}
+    wanted |= {"generic"} if experiment.server.kind == "kernel" else set()
+    found = {}
+    for name in sorted(wanted):
+        progress(f"kernel {name}")
+        kept = kernels.kernel(name)
+        copy = scratch / f"kernel-{name}"
+        shutil.copyfile(kept.kernel, copy)
+        copy.chmod(0o755)  # User-Mode Linux is a program
+        found[name] = dataclasses.replace(kept, kernel=copy)
+    return found
+
+
+def _server_programs(experiment: Experiment, progress: Progress) -> Path | None:
+    if experiment.server.kind != "kernel":
+        return None
+    root = kernels.cache_folder() / "nfs-kernel-server"
+    if not root.exists():
+        progress("programs of the kernel's NFS server")
+        servers.unpacked("nfs-kernel-server", root)
+    return root
+
+
+def _finish(experiment: Experiment, folder: Path, heard: _Heard) -> Record:
+    """Captures with comments, labels, timings and versions."""
+    from nfsleuth import api
+
+    done = Record(experiment, folder, heard.accel, dropped=heard.dropped)
+    for name, told in heard.clients.items():
+        inside = flows(api.calls(told["inside"])) if told["inside"] else ()
+        xids = frozenset(xid for flow in inside for xid in flow.xids)
+        done.ran[name] = Ran(
+            client=name, kernel=told["kernel"], boots=told["boots"], failed=told["failed"], inside=xids
+        )
+        done.timings += [Timing(**row) for row in told["timings"]]
+    sources = heard.files | _guest_captures(experiment, heard)
+    for capture in experiment.captures:
+        if capture.name not in sources:
+            done.left_out[capture.name] = "nothing was recorded"
+            continue
+        file = _capture_file(experiment, capture, folder, sources[capture.name])
+        seen = flows(api.calls(str(file)))
+        document = labels.document(experiment, capture, file.name, seen, done.ran)
+        _write_json(folder / f"{capture.name}.labels.json", document)
+        done.captures.append(file)
+    _write_json(folder / "timings.json", [timing.as_json() for timing in done.timings])
+    steps = {name: told["steps"] for name, told in heard.clients.items()}
+    told = {
+        "experiment": experiment.name, "seed": experiment.seed, "accelerator": done.accel,
+        "versions": versions.here(), "kernels": {name: ran.kernel for name, ran in done.ran.items()},
+        "failed": {name: ran.failed for name, ran in done.ran.items() if ran.failed},
+        "left_out": done.left_out, "impossible": list(experiment.left_out), "dropped": done.dropped, "steps": steps,
+    }  # fmt: skip
+    _write_json(folder / "run.json", told)
+    _write_json(folder / "experiment.json", dataclasses.asdict(experiment))
+    return done
+
+
+def _guest_captures(experiment: Experiment, heard: _Heard) -> dict[str, Path]:
+    """Captures that were made inside guests, by name."""
+    found = {}
+    for capture in experiment.captures:
+        kind, name = capture.place
+        inside = heard.clients.get(name, {}).get("inside") if kind == "guest" else None
+        if inside:
+            found[capture.name] = Path(inside)
+    return found
+
+
+def _capture_file(experiment: Experiment, capture: Capture, folder: Path, source: Path) -> Path:
+    file = folder / f"{capture.name}.{capture.format}"
+    if capture.format == "pcap":
+        shutil.copyfile(source, file)
+        return file
+    comments = [f"nfsleuth lab, experiment {experiment.name}, seed {experiment.seed}", *who(experiment)]
+    pcapng.convert(source, file, comments, interface=capture.at)
+    return file
+
+
+def who(experiment: Experiment) -> list[str]:
+    """A line on the server and on each client, for people who open the capture."""
+    lines = [f"server {experiment.server.name}: {experiment.server.address}, MAC {experiment.server.mac}"]
+    for client in experiment.clients:
+        what = f"{client.nic} on {client.backend}, guest MAC {client.mac}" if isinstance(client, Guest) else "no guest"
+        address, mac = experiment.wire_address(client), experiment.wire_mac(client)
+        lines.append(f"client {client.name}: {address}, MAC {mac}, {what}, host {client.host}, {client.mount_options}")
+    return lines
+
+
+def _write_json(file: Path, document: object) -> None:
+    file.write_text(json.dumps(document, indent=1, default=_plain) + "\n", encoding="utf-8")
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, ipaddress.IPv4Network | ipaddress.IPv6Network):
+        return str(value)
+    if isinstance(value, frozenset | set | tuple):
+        return sorted(value)
+    raise TypeError(f"{value!r} has no form in JSON")
