@@ -29,7 +29,7 @@ from typing import IO, Any, NamedTuple
 from nfsleuth.capture import open_trace
 from nfsleuth.errors import Exit, NfsleuthError
 from nfsleuth.lab import values
-from nfsleuth.lab.model import DAMAGES, Derived, keys_of
+from nfsleuth.lab.model import DAMAGES, Derived, Experiment, keys_of
 from nfsleuth.lab.outcome import Flow, flows
 from nfsleuth.report.escape import visible
 from nfsleuth.wire.ethernet import LINK_ETHERNET, LINK_SLL, TYPE_QINQ, TYPE_VLAN
@@ -220,6 +220,23 @@ def _opened(target: Path) -> Iterator[IO[bytes]]:
                 yield packed
     except OSError as error:
         raise NfsleuthError(f"{visible(str(target))}: cannot be written ({error.strerror})", Exit.UNREADABLE) from None
+
+
+def derive(experiment: Experiment, folder: Path) -> list[Path]:
+    """Make the derived captures of a run in `folder` from those that it recorded, with labels; returns where they are.
+
+    A capture that was not recorded has none derived from it.
+    """
+    made = []
+    for how in experiment.derived:
+        good = folder / f"{how.of}.labels.json"
+        if good.exists():
+            target = folder / f"{how.name}.pcap.zst"
+            source = folder / json.loads(good.read_text(encoding="utf-8"))["capture"]
+            damage(source, target, how, experiment.seed, experiment.server.mac)
+            write_labels(good, target, how)
+            made.append(target)
+    return made
 
 
 def write_labels(good: Path, target: Path, how: Derived) -> Path:
