@@ -48,6 +48,7 @@ __all__ = [
     "Router",
     "Server",
     "Workload",
+    "from_document",
     "load",
     "read",
     "shipped",
@@ -123,9 +124,20 @@ def read(text: str, name: str, *, file: str = "") -> Experiment:
     place = Place(file or f"{name}.toml")
     try:
         document = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise place.wrong(f"not TOML: {str(error) or 'nested too deeply'}; https://toml.io says how it is") from None
-    found = _filled(_tables(document, name, place))
+    except (ValueError, RecursionError) as error:  # ValueError: also a number with too many digits
+        raise place.wrong(f"not TOML: {_reason(error)}; https://toml.io says how it is") from None
+    return from_document(document, name, place.file)
+
+
+def _reason(error: Exception) -> str:
+    """What the parser of TOML says, or that it gave up."""
+    return "nested too deeply" if isinstance(error, RecursionError) else visible(str(error))[:200]
+
+
+def from_document(document: Mapping[str, Any], name: str, file: str) -> Experiment:
+    """The experiment of a TOML document that is parsed. NfsleuthError names `file`."""
+    place = Place(file)
+    found = _filled(_tables(dict(document), name, place))
     try:
         checks.references(found)
         settled = addresses.settle(found)
@@ -271,8 +283,8 @@ def _filled(experiment: Experiment) -> Experiment:
 def _complete(client: C) -> C:
     """`client` with a host and a host name; User-Mode Linux with its only kind of NIC."""
     client = replace(client, host=client.host or _own_host(client), hostname=client.hostname or client.name)
-    if isinstance(client, Guest) and client.kernel == "uml":
-        return replace(client, nic=UML_NIC)
+    if isinstance(client, Guest) and client.kernel == "uml" and client.nic == Guest(name="any").nic:
+        return replace(client, nic=UML_NIC)  # another NIC is refused by `checks`
     return client
 
 

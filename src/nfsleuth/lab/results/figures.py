@@ -62,6 +62,8 @@ def _times(figure: Figure, lines: Lines, title: str) -> None:
             sizes, medians, yerr=[below, above], marker="o", markersize=3, capsize=3, linewidth=1, label=label
         )
     axes.set(xscale="log", yscale="log", xlabel="size of the file, MB", ylabel="seconds to read it", title=title)
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter("{x:g}")
     axes.grid(True, which="major", linewidth=0.3)
     axes.legend(frameon=False)
 
