@@ -1,4 +1,4 @@
-"""Whether KVM works: /dev/kvm may exist and hang a guest. A boot decides; the answer holds until the machine reboots."""
+"""Whether KVM works: /dev/kvm may exist and hang a guest. A boot decides, and holds until the machine reboots."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 # What a guest runs as its first process: set up the machine, then be a client or a server as /job/settings says.
 #
 # Comes in: /job/settings, shell variables; /job/steps, one step of the workload per line; on standard input one line
-#   per decision of the lab: `go` after `mounted`, `end` after `worked`.
+#   per decision of the lab: `go` after `ready`, `end` after `worked`.
 # Goes out: lines that start with @lab. Seconds of `read` are those that dd of coreutils measures from the first read of
 #   an open file to the last, by the guest's clock, in microseconds; those of `step` come from /proc/uptime, in
 #   hundredths.
@@ -121,7 +121,7 @@ step_idle() { sleep "$1"; }
 
 client() {
     "$mount_program" "$source" "$at" -o "$options" 2>"$tmp/mount" || fail "mount: $(tail -n 1 "$tmp/mount")"
-    say mounted
+    say ready
     told go
     while read -r step words; do
         sleep "$pause"

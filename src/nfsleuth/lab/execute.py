@@ -1,4 +1,4 @@
-"""The run itself, inside the lab's namespaces: an experiment comes in, captures in the scratch folder and events go out.
+"""The run itself, inside the lab's namespaces: an experiment comes in, captures and events go out.
 
 Events, one dictionary each: `step` (what runs now, in words), `accel`, `told` (what a client said), `captured` (a file
 and how many frames the kernel dropped).
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -128,7 +128,7 @@ class Players:
     _changed: threading.Condition = field(default_factory=threading.Condition)
 
     def run(self) -> None:
-        """Play all parts. Raises the first failure of a client that is not optional, when all others have ended."""
+        """Play all parts. Raises the first failure of a client that is not optional; the others end with the lab."""
         experiment = self.stage.experiment
         self._waiting = {client.name for client in experiment.clients} if experiment.start == "together" else set()
         threads = []
@@ -138,13 +138,15 @@ class Players:
             thread.start()
             threads.append(thread)
             if experiment.start == "in turn":
-                thread.join()
-                if self._failed:
-                    break
+                self._watch([thread])
             elif experiment.start == "staggered" and number < len(experiment.clients):
                 time.sleep(experiment.gap)
-        for thread in threads:
-            thread.join()
+        self._watch(threads)
+
+    def _watch(self, threads: Sequence[threading.Thread]) -> None:
+        """Wait until all `threads` have ended, or one client has failed."""
+        while any(thread.is_alive() for thread in threads) and not self._failed:
+            time.sleep(0.05)
         if self._failed:
             raise self._failed[0]
 
@@ -153,7 +155,7 @@ class Players:
         failed = ""
         self.report(step=f"{which} starts")
         try:
-            play.play(self.stage, client, told, lambda: self._mounted(client, which))
+            play.play(self.stage, client, told, lambda: self._ready(client, which))
         except NfsleuthError as error:
             failed = error.message
             host = self.stage.experiment.host(client.host)
@@ -171,8 +173,8 @@ class Players:
                 inside=str(told.inside) if told.inside and told.inside.exists() else None,
             )  # fmt: skip
 
-    def _mounted(self, client: Guest | Native, which: str) -> None:
-        """Go on at once, or when all others have mounted too."""
+    def _ready(self, client: Guest | Native, which: str) -> None:
+        """Go on at once, or when all others are ready too."""
         self.report(step=f"{which} works")
         self._done_waiting(client.name)
         with self._changed:

@@ -95,13 +95,16 @@ def shipped() -> dict[str, str]:
     return {f.name.removesuffix(".toml"): f.read_text(encoding="utf-8") for f in found}
 
 
-def load(path: Path | str) -> Experiment:
-    """Read an experiment: a file, or the name of a shipped one. NfsleuthError if it cannot be read or is wrong."""
+def load(path: Path | str, seed: int | None = None) -> Experiment:
+    """Read an experiment: a file, or the name of a shipped one. NfsleuthError if it cannot be read or is wrong.
+
+    seed: takes the place of the one in the file.
+    """
     name = str(path)
     if not name.endswith(".toml"):
         ours = shipped()
         if name in ours:
-            return read(ours[name], name)
+            return read(ours[name], name, seed=seed)
         raise NfsleuthError(f"{visible(name)}: no such experiment; name a .toml file or one of: {', '.join(ours)}")
     try:
         with Path(path).open("rb") as file:
@@ -114,12 +117,12 @@ def load(path: Path | str) -> Experiment:
     if len(octets) > LARGEST:
         raise NfsleuthError(f"{visible(name)}: larger than {LARGEST >> 20} MiB, so no experiment file")
     try:
-        return read(octets.decode("utf-8"), Path(path).stem, file=name)
+        return read(octets.decode("utf-8"), Path(path).stem, file=name, seed=seed)
     except UnicodeDecodeError as error:
         raise NfsleuthError(f"{visible(name)}: byte {error.start} is not UTF-8; save it as UTF-8") from None
 
 
-def read(text: str, name: str, *, file: str = "") -> Experiment:
+def read(text: str, name: str, *, file: str = "", seed: int | None = None) -> Experiment:
     """The experiment that the TOML `text` describes. `name` names the run, `file` the place in messages."""
     place = Place(file or f"{name}.toml")
     try:

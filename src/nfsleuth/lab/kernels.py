@@ -146,7 +146,7 @@ def _user_mode_linux() -> Kernel:
 
 
 def modules_archive(tree: Path) -> bytes:
-    """An archive of the modules in `tree` (lib/modules/RELEASE); `/modules/NAME.order` lists what NAME needs, and it."""
+    """An archive of the modules in `tree` (lib/modules/RELEASE); `/modules/NAME.order` lists what to load for NAME."""
     files: dict[str, cpio.Entry] = {}
     for name in (*NFS, *DRIVERS):
         found = list(_closure(tree, name))

@@ -57,8 +57,8 @@ class Told:
     inside: Path | None = None  # a capture on its own side of a NAT
 
 
-def play(stage: Stage, client: Guest | Native, told: Told, mounted: Callable[[], None]) -> None:
-    """Do all of a client's part; `mounted` is called once its first mount is there, and returns when it may go on.
+def play(stage: Stage, client: Guest | Native, told: Told, ready: Callable[[], None]) -> None:
+    """Do all of a client's part; `ready` is called once it is ready to work, and returns when it may.
 
     Fills in `told` as it goes. NfsleuthError says what went wrong; nothing of it runs afterwards.
     """
@@ -67,7 +67,7 @@ def play(stage: Stage, client: Guest | Native, told: Told, mounted: Callable[[],
         for boot in range(workload.reboots + 1):
             agent = start()
             try:
-                _once(agent, workload, client, told, mounted if boot == 0 else lambda: None)
+                _once(agent, workload, client, told, ready if boot == 0 else lambda: None)
                 if boot < workload.reboots:
                     continue  # the plug is pulled while the share is mounted
                 agent.tell("end")
@@ -78,7 +78,7 @@ def play(stage: Stage, client: Guest | Native, told: Told, mounted: Callable[[],
                 agent.kill()
 
 
-def _once(agent: Agent, workload: Workload, client: Client, told: Told, mounted: Callable[[], None]) -> None:
+def _once(agent: Agent, workload: Workload, client: Client, told: Told, ready: Callable[[], None]) -> None:
     """From boot to the end of the workload."""
     rounds: Counter[str] = Counter()
 
@@ -94,8 +94,8 @@ def _once(agent: Agent, workload: Workload, client: Client, told: Told, mounted:
     release, *_ = agent.expect("booted", BOOT)
     told.kernel = release
     told.boots += 1
-    agent.expect("mounted", MOUNT)
-    mounted()
+    agent.expect("ready", MOUNT)
+    ready()
     agent.tell("go")
     agent.expect("worked", limit(workload), heard)
 
@@ -186,9 +186,13 @@ def _native(stage: Stage, client: Native, told: Told, stack: ExitStack) -> Calla
         words = ["unshare", "--mount", "--uts", "--propagation", "private", "sh", str(job / "agent.sh"), str(job)]
         return lambda: Agent(client.name, here.command(*words), log)
     server = stage.experiment.server
-    address = f"[{server.address6}]" if client.ip == 6 else server.address
-    url = f"nfs://{address}/export" + ("?version=4" if client.version == "4.0" else "")
-    settings = {"url": url, "pause": stage.experiment.workload(client).pause, "name": client.name}
+    address = server.address6 if client.ip == 6 else server.address
+    settings = {
+        "server": address,
+        "version": int(client.version[0]),
+        "pause": stage.experiment.workload(client).pause,
+        "name": client.name,
+    }
     (job / "settings.json").write_text(json.dumps(settings))
     return lambda: Agent(client.name, here.command(sys.executable, "-m", "nfsleuth.lab.native", job), log)
 
@@ -306,7 +310,8 @@ def _passt(stage: Stage, stack: ExitStack, guest: Guest, here: Namespace) -> Pat
     socket = stage.scratch / guest.name / "passt.socket"
     log = stage.logs / f"{guest.name}.passt.log"
     log.parent.mkdir(parents=True, exist_ok=True)
-    words = ["passt", "--foreground", "-4", "--runas", qemu.USER, "--socket", str(socket)]
+    # The host's default route names the server, which passt would otherwise take for another name of the host.
+    words = ["passt", "--foreground", "-4", "--no-map-gw", "--runas", qemu.USER, "--socket", str(socket)]
     with log.open("wb") as output:
         process = subprocess.Popen(
             here.command(*words), stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True

@@ -21,13 +21,15 @@ from pathlib import Path
 from typing import Any
 
 from nfsleuth.errors import NfsleuthError
-from nfsleuth.lab import accel, kernels, labels, pcapng, servers, supervise, versions
+from nfsleuth.lab import accel, damage, kernels, labels, parts, pcapng, results, servers, supervise, versions
 from nfsleuth.lab.execute import Recording, logs_of
 from nfsleuth.lab.kernels import Kernel
 from nfsleuth.lab.model import Capture, Experiment, Guest
 from nfsleuth.lab.outcome import Ran, Timing, flows
 
 Progress = Callable[[str], None]
+# What was seen without KVM on a busy machine of two cores, for estimates: bytes per second, and seconds.
+GUEST_RATE, NATIVE_RATE, GUEST_BOOT = 8e6, 60e6, 12
 
 
 @dataclass
@@ -82,6 +84,8 @@ def record(
     """
     supervise.needs_root()
     chosen = accel.chosen(accelerator)
+    progress("parts of this machine")
+    fitting, why = parts.fitted(experiment)
     _new_folder(folder)
     logs = folder / "logs"
     with supervise.ends_orderly(), supervise.recorded(keep=keep) as run:
@@ -90,8 +94,8 @@ def record(
         logs.mkdir(parents=True)
         heard = _Heard(progress)
         task = Recording(
-            experiment, run.scratch, logs.resolve(), chosen, _kernels(experiment, run.scratch, progress),
-            _server_programs(experiment, progress),
+            fitting, run.scratch, logs.resolve(), chosen, _kernels(fitting, run.scratch, progress),
+            _server_programs(fitting, progress),
         )  # fmt: skip
         try:
             supervise.apart(run, task, heard)
@@ -100,10 +104,31 @@ def record(
             _give(folder)
         if chosen == "auto":
             accel.remember(heard.accel)
-        progress("labels")
-        done = _finish(experiment, folder, heard)
+        progress("labels and report")
+        done = _finish(Record(experiment, folder, heard.accel, dropped=heard.dropped, left_out=why), heard)
     _give(folder)
     return done
+
+
+def full_sizes(experiment: Experiment) -> Experiment:
+    """The experiment with the sizes of a full run, where its workloads name some."""
+    workloads = (
+        dataclasses.replace(workload, files=workload.full) if workload.full else workload
+        for workload in experiment.workloads
+    )
+    return dataclasses.replace(experiment, workloads=tuple(workloads))
+
+
+def estimate(experiment: Experiment) -> tuple[int, float]:
+    """Bytes that all clients read together, and about how many seconds the run takes without KVM on two cores."""
+    octets, seconds = 0, 0.0
+    for client in experiment.clients:
+        workload = experiment.workload(client)
+        reads = sum(workload.files) * workload.rounds * (workload.reboots + 1)
+        guest = isinstance(client, Guest)
+        octets += reads
+        seconds += reads / (GUEST_RATE if guest else NATIVE_RATE) + workload.idle + (GUEST_BOOT if guest else 0)
+    return octets, seconds
 
 
 def _new_folder(folder: Path) -> None:
@@ -149,11 +174,11 @@ def _server_programs(experiment: Experiment, progress: Progress) -> Path | None:
     return root
 
 
-def _finish(experiment: Experiment, folder: Path, heard: _Heard) -> Record:
-    """Captures with comments, labels, timings and versions."""
+def _finish(done: Record, heard: _Heard) -> Record:
+    """Captures with comments, labels, timings, versions, report."""
     from nfsleuth import api
 
-    done = Record(experiment, folder, heard.accel, dropped=heard.dropped)
+    experiment, folder = done.experiment, done.folder
     for name, told in heard.clients.items():
         inside = flows(api.calls(told["inside"])) if told["inside"] else ()
         xids = frozenset(xid for flow in inside for xid in flow.xids)
@@ -164,24 +189,30 @@ def _finish(experiment: Experiment, folder: Path, heard: _Heard) -> Record:
     sources = heard.files | _guest_captures(experiment, heard)
     for capture in experiment.captures:
         if capture.name not in sources:
-            done.left_out[capture.name] = "nothing was recorded"
+            done.left_out.setdefault(capture.name, f"nothing was recorded at {capture.at}")
             continue
         file = _capture_file(experiment, capture, folder, sources[capture.name])
-        seen = flows(api.calls(str(file)))
-        document = labels.document(experiment, capture, file.name, seen, done.ran)
+        document = labels.document(experiment, capture, file.name, flows(api.calls(str(file))), done.ran)
         _write_json(folder / f"{capture.name}.labels.json", document)
         done.captures.append(file)
+    done.captures += damage.derive(experiment, folder)
+    told = _conditions(done, {name: told["steps"] for name, told in heard.clients.items()})
     _write_json(folder / "timings.json", [timing.as_json() for timing in done.timings])
-    steps = {name: told["steps"] for name, told in heard.clients.items()}
-    told = {
-        "experiment": experiment.name, "seed": experiment.seed, "accelerator": done.accel,
-        "versions": versions.here(), "kernels": {name: ran.kernel for name, ran in done.ran.items()},
-        "failed": {name: ran.failed for name, ran in done.ran.items() if ran.failed},
-        "left_out": done.left_out, "impossible": list(experiment.left_out), "dropped": done.dropped, "steps": steps,
-    }  # fmt: skip
     _write_json(folder / "run.json", told)
     _write_json(folder / "experiment.json", dataclasses.asdict(experiment))
+    for name, content in results.pages(experiment, done.timings, told).items():
+        (folder / name).write_bytes(content)
     return done
+
+
+def _conditions(done: Record, steps: dict[str, list[tuple[str, float]]]) -> dict[str, Any]:
+    """What run.json holds. `steps`: of each client, name and seconds."""
+    return {
+        "experiment": done.experiment.name, "seed": done.experiment.seed, "accelerator": done.accel,
+        "versions": versions.here(), "kernels": {name: ran.kernel for name, ran in done.ran.items()},
+        "failed": {name: ran.failed for name, ran in done.ran.items() if ran.failed}, "left_out": done.left_out,
+        "impossible": list(done.experiment.left_out), "dropped": done.dropped, "steps": steps,
+    }  # fmt: skip
 
 
 def _guest_captures(experiment: Experiment, heard: _Heard) -> dict[str, Path]:

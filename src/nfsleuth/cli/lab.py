@@ -1,0 +1,166 @@
+"""``nfsleuth lab``: real guests, a real NFS server, captures whose answer is known."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from nfsleuth.errors import Exit
+
+if TYPE_CHECKING:
+    from nfsleuth.lab.parts import Part
+    from nfsleuth.lab.record import Record
+
+EXAMPLES = """
+\b
+Examples:
+  sudo nfsleuth lab check
+  sudo nfsleuth lab run paper -o results/
+  sudo nfsleuth lab run my-experiment.toml --accel tcg
+"""
+
+
+@click.group(epilog=EXAMPLES)
+def lab() -> None:
+    """Record captures whose answer is known, from real guests and a real NFS server.
+
+    Guests run under QEMU, hosts are network namespaces, all on this machine and apart from it. Needs root. What an
+    experiment file can say is in docs/lab.md.
+    """
+
+
+@lab.command(epilog="\b\nExamples:\n  sudo nfsleuth lab check\n  nfsleuth lab check && echo ready\n")
+def check() -> int:
+    """Say what a lab needs and this machine lacks, and the one command that brings it.
+
+    Exit codes: 0 all that every lab needs is there, 5 something is missing.
+    """
+    from nfsleuth.lab import parts
+
+    found = parts.check()
+    for needed, title in ((True, "Every lab needs"), (False, "Some experiments use")):
+        click.echo(f"{title}:")
+        for part in (part for part in found if part.needed == needed):
+            click.echo(_line(part))
+        click.echo("")
+    missing = [part for part in found if part.needed and part.there is False]
+    if command := parts.cure(missing):
+        click.echo(f"To bring what is missing:\n  {command}")
+    if command := parts.cure(part for part in found if not part.needed):
+        click.echo(f"For all experiments:\n  {command}")
+    if missing:
+        return Exit.PARTS_MISSING
+    if any(part.there is None for part in found):
+        click.echo("Parts of the kernel can only be tried by root: run it with sudo.")
+    else:
+        click.echo("Ready.")
+    return Exit.DONE
+
+
+def _line(part: Part) -> str:
+    state = {True: "yes", False: "no", None: "?"}[part.there]
+    return f"  {state:<4}{part.name:<20}{part.what}"
+
+
+@lab.command(
+    epilog="\b\nExamples:\n  sudo nfsleuth lab run paper\n  sudo nfsleuth lab run matrix -o matrix/ --seed 7\n"
+    "  sudo nfsleuth lab run paper --full-sizes --accel kvm\n"
+)
+@click.argument("experiment", metavar="NAME|FILE.toml")
+@click.option("-o", "--output", metavar="DIR", help="A new folder for all that comes out; lab-NAME by default.")
+@click.option(
+    "--accel",
+    type=click.Choice(["auto", "kvm", "tcg"]),
+    default="auto",
+    show_default=True,
+    help="How guests run. auto boots a kernel under KVM before it trusts it.",
+)
+@click.option("--seed", type=click.IntRange(0, 2**32 - 1), help="Instead of the experiment's own.")
+@click.option("--full-sizes", is_flag=True, help="The sizes of a full run: for paper 500 KB to 2 GB.")
+@click.option("--keep", is_flag=True, help="Keep the working folder, with initramfs images and raw captures.")
+def run(experiment: str, *, output: str | None, accel: str, seed: int | None, full_sizes: bool, keep: bool) -> int:
+    """Run an experiment: captures, labels, timings, a report.
+
+    `nfsleuth lab list` names the experiments that ship. The folder holds report.md, a capture and its labels per
+    capture point, timings.json, run.json (versions, seed, what was left out) and the logs.
+
+    Exit codes: 0 done, 2 wrong use or a wrong experiment file, 5 a part is missing, 6 a guest or server failed.
+    """
+    from nfsleuth.lab import record
+    from nfsleuth.lab.experiment import load
+
+    wanted = load(experiment, seed)
+    if full_sizes:
+        wanted = record.full_sizes(wanted)
+    octets, seconds = record.estimate(wanted)
+    click.echo(f"{wanted.name}: {len(wanted.clients)} clients read {octets / 1e6:,.0f} MB, about {_time(seconds)}.")
+    folder = Path(output or f"lab-{wanted.name}")
+    with _watching() as progress:
+        done = record.record(wanted, folder, accelerator=accel, keep=keep, progress=progress)
+    _summary(done)
+    return Exit.DONE
+
+
+def _time(seconds: float) -> str:
+    return f"{seconds / 3600:.1f} hours" if seconds > 5400 else f"{max(1, round(seconds / 60))} min"
+
+
+def _summary(done: Record) -> None:
+    from nfsleuth.report.escape import visible
+
+    for path in done.captures:
+        click.echo(f"{path}")
+    for name, why in done.left_out.items():
+        click.echo(f"left out: {name}: {visible(why)}")
+    for name, ran in done.ran.items():
+        if ran.failed:
+            click.echo(f"failed: {name}: {visible(ran.failed)}")
+    for name, count in done.dropped.items():
+        if count:
+            click.echo(f"gaps: {name}: the kernel dropped {count:,} frames")
+    click.echo(f"{done.folder / 'report.md'} has the rest.")
+
+
+@contextmanager
+def _watching() -> Iterator[Callable[[str], None]]:
+    """A line that says what runs: one that changes if a person watches, else a log."""
+    if not sys.stderr.isatty():
+        yield lambda text: click.echo(f"nfsleuth lab: {text}", err=True)
+        return
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    with console.status("starting") as status:
+        yield lambda text: status.update(text[: shutil.get_terminal_size().columns - 4])
+
+
+@lab.command("list")
+def list_() -> int:
+    """Name the experiments that ship with nfsleuth."""
+    from nfsleuth.lab.experiment import load, shipped
+
+    for name in shipped():
+        known = load(name)
+        click.echo(f"{name:<12}{len(known.clients):>4} clients  {known.title}")
+    return Exit.DONE
+
+
+@lab.command()
+def clean() -> int:
+    """Remove what killed labs left: their working folders, and anything that still runs.
+
+    A lab that was killed has no processes, namespaces or interfaces left, since they end with it. The next run
+    cleans too.
+    """
+    from nfsleuth.lab import supervise
+
+    supervise.needs_root()
+    done = supervise.sweep()
+    click.echo("\n".join(done) if done else "Nothing is left of any lab.")
+    return Exit.DONE
