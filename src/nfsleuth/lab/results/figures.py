@@ -38,7 +38,7 @@ def figures(experiment: Experiment, timings: Sequence[Timing]) -> dict[str, byte
         if some:
             drawn |= _saved(name, partial(_times, lines=some, title=title))
     measured = by_configuration(experiment, timings)
-    if measured:
+    if len(measured) > 1 and experiment.start == "in turn":  # else rates are not comparable
         drawn |= _saved("table-2", partial(_bars, measured=measured))
     return drawn
 

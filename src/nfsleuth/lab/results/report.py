@@ -30,7 +30,7 @@ def markdown(
     """The report as text. `images`: names of the figures that lie beside it."""
     measured = by_configuration(experiment, timings)
     parts = [f"# {visible(experiment.title)}", _summary(experiment, timings, run)]
-    if len(measured) > 1:
+    if len(measured) > 1 and experiment.start == "in turn":  # else rates are not comparable
         parts += ["## Table 2 of the study, and this run", _table2(measured), _order(measured), _images(images)]
     elif images:
         parts += ["## Figures", _images(images)]
