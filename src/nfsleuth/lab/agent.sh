@@ -137,10 +137,12 @@ client() {
 }
 
 server() {
-    mkdir -p /export/outbox /proc/fs/nfsd /var/lib/nfs/v4recovery /var/lib/nfs/rpc_pipefs
-    mount -t tmpfs -o mode=755 tmpfs /export
-    mkdir -p /export/outbox
-    chmod 777 /export/outbox
+    # NFSv4 sees the file system of /srv as its root, NFSv3 names a path: with this both mount /export.
+    mkdir -p /srv /export /proc/fs/nfsd /var/lib/nfs/v4recovery
+    mount -t tmpfs -o mode=755 tmpfs /srv
+    mkdir -p /srv/export/outbox
+    chmod 777 /srv/export/outbox
+    mount -o bind /srv/export /export
     while read -r bytes path; do
         mkdir -p "/export/${path%/*}"
         yes 'a line of a file that the lab made' | head -c "$bytes" >"/export/$path" || fail "no memory for $path"
@@ -148,13 +150,13 @@ server() {
     mount -t nfsd nfsd /proc/fs/nfsd || fail "this kernel has no NFS server"
     : >/var/lib/nfs/etab
     : >/var/lib/nfs/rmtab
-    echo "/export *(rw,no_root_squash,insecure,no_subtree_check,fsid=0)" >/etc/exports
-    echo "$lease" >/proc/fs/nfsd/nfsv4leasetime
-    echo "$lease" >/proc/fs/nfsd/nfsv4gracetime
-    rpcbind -w || rpcbind || fail rpcbind
+    flags=rw,no_root_squash,insecure,no_subtree_check
+    printf '%s\n' "/srv *($flags,fsid=0)" "/export *($flags,fsid=1)" >/etc/exports
+    rpcbind -w || fail rpcbind
     exportfs -a || fail exportfs
     rpc.mountd || fail rpc.mountd
-    rpc.nfsd --lease-time "$lease" --grace-time 1 8 || rpc.nfsd 8 || fail rpc.nfsd
+    # Nobody has state to reclaim, and 10 seconds of grace are the kernel's least (fs/nfsd/nfsctl.c).
+    rpc.nfsd --lease-time "$lease" --grace-time 10 8 || fail rpc.nfsd
     say serving
     told end
     say ended

@@ -25,7 +25,7 @@ TABLES = ("netconfig", "protocols", "services", "rpc")
 
 
 def programs(wanted: tuple[str, ...], root: Path = Path("/")) -> bytes:
-    """An archive of busybox, the agent, and the programs `wanted` below `root` with the libraries that they need."""
+    """An archive of busybox, the agent, and the programs `wanted`, of `root` if they are there, and their libraries."""
     members = {
         "init": cpio.program(files("nfsleuth.lab").joinpath("agent.sh").read_bytes()),
         "bin/busybox": cpio.program(_content(BUSYBOX)),
@@ -37,7 +37,8 @@ def programs(wanted: tuple[str, ...], root: Path = Path("/")) -> bytes:
         if Path("/etc", name).exists():
             members[f"etc/{name}"] = cpio.Entry(Path("/etc", name).read_bytes())
     for name in wanted:
-        path = root / name.lstrip("/")
+        unpacked = root / name.lstrip("/")
+        path = unpacked if unpacked.exists() else Path(name)
         members[f"sbin/{path.name}"] = cpio.program(_content(path))
         for library in _libraries(path):
             members[str(library).lstrip("/")] = cpio.program(_content(library))

@@ -7,6 +7,7 @@ comes with backports or as a security update.
 
 from __future__ import annotations
 
+import functools
 import gzip
 import json
 import lzma
@@ -90,6 +91,7 @@ def _candidate(package: str) -> str:
     return found[1]
 
 
+@functools.cache  # apt takes a second to open its lists
 def _apt(*words: str) -> str:
     try:
         return subprocess.run(["apt-cache", *words], capture_output=True, text=True, check=False).stdout

@@ -2,9 +2,9 @@
 
     python -m nfsleuth.lab.native FOLDER
 
-FOLDER holds `settings.json` (server, version, pause, name) and `steps`, one per line. Marks on standard output, decisions on
-standard input. Seconds of `read` lie between the first call and the last reply of a file, by CLOCK_MONOTONIC.
-libnfs has no page cache: each read goes to the server.
+FOLDER holds `settings.json` (server, version, pause, name) and `steps`, one per line. Marks go to standard output,
+decisions come from standard input. Seconds of `read` lie between the first call and the last reply of a file, by
+CLOCK_MONOTONIC. libnfs has no page cache: each read goes to the server.
 
 The functions used, and their arguments: libnfs, include/nfsc/libnfs.h, up to version 5.
 """
