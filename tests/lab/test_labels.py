@@ -5,7 +5,7 @@ import pytest
 
 from nfsleuth.evidence.model import State
 from nfsleuth.lab.experiment import load, read, shipped
-from nfsleuth.lab.labels import assigned, document, topology, truth
+from nfsleuth.lab.labels import assigned, document, recognised, topology, truth
 from nfsleuth.lab.outcome import Flow, Ran, flows
 
 MIXED = """
@@ -92,6 +92,51 @@ class TestWhoseFlow:
             }
         )
         assert flows([frame, frame]) == (Flow("10.0.0.7", 900, frozenset({1, 2})),)
+
+
+HOME = """
+title = "a machine, a bridged guest and one behind SLiRP, all behind a home router"
+[[routers]]
+name = "r"
+inside = "192.168.1.0/24"
+masquerade = true
+[[hosts]]
+name = "h"
+behind = "r"
+[[natives]]
+name = "n"
+host = "h"
+[[guests]]
+name = "b"
+host = "h"
+[[guests]]
+name = "s"
+host = "h"
+backend = "user"
+[[captures]]
+name = "server"
+[[captures]]
+name = "inside"
+at = "host:h"
+"""
+
+
+def test_a_capture_on_the_host_tells_apart_what_a_home_router_mixes():
+    experiment = read(HOME, "home")
+    ran = {name: Ran(client=name) for name in ("n", "b")} | {"s": Ran(client="s", inside=frozenset({30}))}
+    server, inside = experiment.captures
+    host, guest = experiment.hosts[0], experiment.guests[0]
+    at_host = [
+        Flow(host.address, 1, frozenset({10})),
+        Flow(guest.address, 2, frozenset({20})),
+        Flow(host.address, 3, frozenset({30})),
+    ]
+    at_server = [Flow(experiment.routers[0].address, f.port, f.xids) for f in at_host]
+    assert not assigned(experiment, at_server, ran)["b"]
+    known = recognised(experiment, {server: at_server, inside: at_host}, ran)
+    assert {name: [f.port for f in mine] for name, mine in assigned(experiment, at_server, known).items()} == {
+        "n": [1], "b": [2], "s": [3],
+    }  # fmt: skip
 
 
 class TestDocument:

@@ -9,6 +9,7 @@ real kernel client and no emulated NIC but is in truth a guest. Nothing here loo
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from nfsleuth.evidence.mac_prefix import classify
@@ -67,8 +68,7 @@ def assigned(experiment: Experiment, flows: Iterable[Flow], ran: Mapping[str, Ra
     """
     holders: dict[str, list[Guest | Native]] = {}
     for client in experiment.clients:
-        inside = {client.address, client.address6} if isinstance(client, Guest) else {client.address}
-        for address in {experiment.wire_address(client), *inside} - {""}:
+        for address in _addresses(experiment, client):
             holders.setdefault(address, []).append(client)
     found: dict[str, list[Flow]] = {client.name: [] for client in experiment.clients}
     for flow in flows:
@@ -76,6 +76,33 @@ def assigned(experiment: Experiment, flows: Iterable[Flow], ran: Mapping[str, Ra
         if owner:
             found[owner].append(flow)
     return found
+
+
+def recognised(
+    experiment: Experiment, captured: Mapping[Capture, Sequence[Flow]], ran: Mapping[str, Ran]
+) -> dict[str, Ran]:
+    """`ran`, with XIDs from captures on hosts for clients that nothing else recorded inside.
+
+    Clients behind one masquerading router share an address at the server, and have their own on their hosts.
+    """
+    known = dict(ran)
+    for capture, found in captured.items():
+        if capture.place[0] != "host":
+            continue
+        for name, mine in assigned(experiment, found, ran).items():
+            xids = frozenset(xid for flow in mine for xid in flow.xids)
+            if name in ran and not ran[name].inside and experiment.client(name).host == capture.place[1]:
+                known[name] = replace(known[name], inside=known[name].inside | xids)
+    return known
+
+
+def _addresses(experiment: Experiment, client: Guest | Native) -> set[str]:
+    """Addresses that its flows may come from, wherever they are captured."""
+    own = {client.address, client.address6} if isinstance(client, Guest) else {client.address}
+    if not has_own_place(client):
+        host = experiment.host(client.host)
+        own |= {host.address, host.address6}
+    return (own | {experiment.wire_address(client)}) - {""}
 
 
 def _owner(flow: Flow, candidates: Sequence[Client], ran: Mapping[str, Ran]) -> str:

@@ -311,6 +311,10 @@ class Experiment:
         """All clients in the order in which they start: as they stand in the file, natives first."""
         return (*self.natives, *self.guests)
 
+    def client(self, name: str) -> Guest | Native:
+        """The client of that name."""
+        return next(client for client in self.clients if client.name == name)
+
     def host(self, name: str) -> Host:
         """The host of that name."""
         return next(host for host in self.hosts if host.name == name)

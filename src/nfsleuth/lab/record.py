@@ -15,7 +15,7 @@ import ipaddress
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from nfsleuth.lab import accel, damage, kernels, labels, parts, pcapng, results,
 from nfsleuth.lab.execute import Recording, logs_of
 from nfsleuth.lab.kernels import Kernel
 from nfsleuth.lab.model import Capture, Experiment, Guest
-from nfsleuth.lab.outcome import Ran, Timing, flows
+from nfsleuth.lab.outcome import Flow, Ran, Timing, flows
 
 Progress = Callable[[str], None]
 # What was seen without KVM on a busy machine of two cores, for estimates: bytes per second, and seconds.
@@ -187,14 +187,18 @@ def _finish(done: Record, heard: _Heard) -> Record:
         )
         done.timings += [Timing(**row) for row in told["timings"]]
     sources = heard.files | _guest_captures(experiment, heard)
+    seen: dict[Capture, Sequence[Flow]] = {}
     for capture in experiment.captures:
         if capture.name not in sources:
             done.left_out.setdefault(capture.name, f"nothing was recorded at {capture.at}")
             continue
         file = _capture_file(experiment, capture, folder, sources[capture.name])
-        document = labels.document(experiment, capture, file.name, flows(api.calls(str(file))), done.ran)
-        _write_json(folder / f"{capture.name}.labels.json", document)
+        seen[capture] = flows(api.calls(str(file)))
         done.captures.append(file)
+    done.ran = labels.recognised(experiment, seen, done.ran)
+    for capture, found in seen.items():
+        document = labels.document(experiment, capture, f"{capture.name}.{capture.format}", found, done.ran)
+        _write_json(folder / f"{capture.name}.labels.json", document)
     done.captures += damage.derive(experiment, folder)
     told = _conditions(done, {name: told["steps"] for name, told in heard.clients.items()})
     _write_json(folder / "timings.json", [timing.as_json() for timing in done.timings])
