@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 """Compare verdicts with the truth: labelled captures come in, docs/accuracy.md, its figure and a line in README go out.
 
-usage: accuracy.py [--print]
+usage: accuracy.py [--print] [--more]
 
-Reads the labelled captures in tests/captures and, if the environment variable NFSLEUTH_CAPTURES is set, those in its
-folder lab/. With --print nothing is written. `scoring` has the measures.
+Reads the labelled captures below tests/captures; with --more, also those in the folder lab/ of the folder that the
+environment variable NFSLEUTH_CAPTURES names. With --print nothing is written. `scoring` has the measures, `fitting`
+the test on hosts that weights were not fitted on.
 """
 
 from __future__ import annotations
@@ -15,10 +16,11 @@ import os
 import sys
 import textwrap
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from fitting import FOLDS, held_out
 from scoring import (
     DOUBT,
     KINDS,
@@ -40,9 +42,10 @@ from scoring import (
     without,
 )
 
-from nfsleuth.evidence.model import HYPOTHESES, Group
+from nfsleuth.evidence.model import HYPOTHESES, Group, State
 
 ROOT = Path(__file__).parents[1]
+CAPTURES = ROOT / "tests" / "captures"
 DOCUMENT = ROOT / "docs" / "accuracy.md"
 FIGURE = ROOT / "docs" / "accuracy.svg"
 README = ROOT / "README.md"
@@ -99,15 +102,12 @@ class Sample(NamedTuple):
 
 def main(arguments: Sequence[str]) -> int:
     """Read, score, write."""
-    if set(arguments) - {"--print"}:
+    elsewhere = os.environ.get("NFSLEUTH_CAPTURES")
+    if set(arguments) - {"--print", "--more"} or ("--more" in arguments and not elsewhere):
         print((__doc__ or "").strip(), file=sys.stderr)
         return 2
-    folders = [ROOT / "tests" / "captures"]
-    if elsewhere := os.environ.get("NFSLEUTH_CAPTURES"):
-        folders.append(Path(elsewhere) / "lab")
-    else:
-        print("accuracy: NFSLEUTH_CAPTURES is not set: only the captures in the repository", file=sys.stderr)
-    sample = read(folders)
+    more = [Path(elsewhere) / "lab"] if elsewhere and "--more" in arguments else []
+    sample = read([CAPTURES, *more])
     text = document(sample)
     print(text, end="")
     if "--print" not in arguments:
@@ -117,11 +117,14 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-def read(folders: Iterable[Path]) -> Sample:
-    """Identify the clients of every labelled capture in `folders`. Raises FileNotFoundError without any."""
+def read(folders: Sequence[Path]) -> Sample:
+    """Identify the clients of every labelled capture below `folders`. Raises FileNotFoundError without any.
+
+    Labels of captures that were not taken at the server are passed over: the addresses there are others.
+    """
     import nfsleuth
 
-    files = [path for folder in folders for path in sorted(folder.glob("*.labels.json"))]
+    files = [path for folder in folders for path in sorted(folder.rglob("*.labels.json"))]
     if not files:
         raise FileNotFoundError("no *.labels.json in the folders given")
     rows: list[Row] = []
@@ -129,6 +132,10 @@ def read(folders: Iterable[Path]) -> Sample:
     merged = extra = 0
     for number, path in enumerate(files, 1):
         labels: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        if labels.get("vantage", "server") != "server":
+            continue
+        for one in labels["clients"]:
+            one.setdefault("experiment", labels.get("experiment") or labels["derived_from"] or labels["capture"])
         if sys.stderr.isatty():
             print(f"\r{number} of {len(files)}", end="", file=sys.stderr)
         report = nfsleuth.identify(path.parent / labels["capture"])
@@ -139,7 +146,7 @@ def read(folders: Iterable[Path]) -> Sample:
         merged += len(matched) - len(set(matched))
         known = {a for row in found for a in (row.label["address"], row.label.get("address6"))}
         extra += max(0, sum(v.facts.address in known for v in report.clients) - len(found))
-    return Sample(rows, captures, merged, extra, len({path.parent for path in files}) > 1)
+    return Sample(rows, captures, merged, extra, len(list(folders)) > 1)
 
 
 def methods(sample: Sample) -> list[Method]:
@@ -176,7 +183,7 @@ def headline(sample: Sample) -> str:
     count = sum(sample.captures.values())
     wrong = {kind: n for kind in KINDS if (n := score_of(kind, sample, ours).outcomes["surely wrong"])}
     listed = ", ".join(SURELY_WRONG[kind].format(n) for kind, n in wrong.items())
-    return _wrapped(
+    return wrapped(
         f"Over {score.rows} ordinary clients of {count} labelled lab captures: {score.right} right "
         f"({_share(score.right, score.rows)}, 95 % interval {low:.2f} to {high:.2f}), where the MAC rule of the 2013 "
         f"study alone gets {mac.score.right} ({_share(mac.score.right, mac.score.rows)}). Of all {len(sample.rows)} "
@@ -224,6 +231,17 @@ def document(sample: Sample) -> str:
         _confusion(sample, ours),
         "The MAC rule of the study alone:",
         _confusion(sample, compared[2]),
+        "## By NFS version and by topology",
+        "All recorded clients, traps and stand-ins included; as above, what is right is what the label accepts.",
+        _strata("NFS version", sample, ours, lambda row: "/".join(row.label["nfs_versions"])),
+        _strata("how it is connected", sample, ours, lambda row: row.label["backend"]),
+        _strata("topology", sample, ours, _topology),
+        "## On hosts that no weight was fitted on",
+        f"The hosts are dealt into {FOLDS} parts. Each part is judged by weights that were fitted on the captures of "
+        "the other parts, so no host is in both the fitting and the testing; docs/weights.md says how they are "
+        "fitted. The first line is what everything else on this page is about: the weights in the sources, which "
+        "people chose with some of these captures at hand.",
+        _held_out(sample),
         "## Calibration",
         "Of the predictions in a bin, the share that came true should be their mean. All clients of recorded captures "
         "(no derived ones), traps included.",
@@ -237,10 +255,10 @@ def document(sample: Sample) -> str:
         "## What these figures do not say",
         _caveats(sample),
     ]
-    return "\n".join(part.strip() + "\n" if part[0] in "#|!-" else _wrapped(part) for part in parts)
+    return "\n".join(part.strip() + "\n" if part[0] in "#|!-" else wrapped(part) for part in parts)
 
 
-def _wrapped(text: str) -> str:
+def wrapped(text: str) -> str:
     """A paragraph in lines of at most 120 characters."""
     return textwrap.fill(text, 120, break_long_words=False, break_on_hyphens=False) + "\n"
 
@@ -252,7 +270,7 @@ def _caveats(sample: Sample) -> str:
 
 
 def _provenance(sample: Sample) -> str:
-    where = "tests/captures" + (" and the lab's captures, which are not in the repository" if sample.shared else "")
+    where = "tests/captures" + (" and others, which are not in the repository" if sample.shared else "")
     recorded, derived = sample.captures["recorded"], sample.captures["derived"]
     missing = sum(row.verdict is None for row in sample.rows)
     return (
@@ -265,7 +283,7 @@ def _provenance(sample: Sample) -> str:
 def _sample_kinds(sample: Sample) -> str:
     kinds = Counter(row.kind for row in sample.rows)
     rows = [(kind, kinds[kind], KIND_WORDS[kind]) for kind in KINDS if kinds[kind]]
-    return _table(("kind", "clients", "what they are"), rows)
+    return table(("kind", "clients", "what they are"), rows)
 
 
 def _comparison(compared: Sequence[Method]) -> str:
@@ -289,7 +307,7 @@ def _comparison(compared: Sequence[Method]) -> str:
         line("all pairs on one host: precision", (_pairs(m.pairs, m.pairs.precision) for m in compared)),
         line("all pairs on one host: recall", (_pairs(m.pairs, m.pairs.recall) for m in compared)),
     ]
-    return _table((f"{scores[0].rows} ordinary clients", *(m.name for m in compared)), rows)
+    return table((f"{scores[0].rows} ordinary clients", *(m.name for m in compared)), rows)
 
 
 def _platforms(score: Score) -> str:
@@ -303,7 +321,7 @@ def _pairs(pairs: Pairs, value: float) -> str:
 
 def _kinds(sample: Sample, method: Method) -> str:
     scores = {kind: score_of(kind, sample, method) for kind in KINDS}
-    return _table(
+    return table(
         ("kind", "clients", *OUTCOMES, "accuracy"),
         [
             (kind, s.rows, *(s.outcomes[o] for o in OUTCOMES), _share(s.right, s.rows))
@@ -317,7 +335,51 @@ def _confusion(sample: Sample, method: Method) -> str:
     counts = confusion(*_of_kind("main", sample.rows, method.said))
     columns = [s for s in (*HYPOTHESES, *DOUBT) if any(said is s for _, said in counts)]
     truths = [s for s in HYPOTHESES if any(truth is s for truth, _ in counts)]
-    return _table(("truth", *columns), [(truth, *(counts[truth, said] or "" for said in columns)) for truth in truths])
+    return table(("truth", *columns), [(truth, *(counts[truth, said] or "" for said in columns)) for truth in truths])
+
+
+def _topology(row: Row) -> str:
+    """What lies between the client and the server, as far as the label says."""
+    label = row.label
+    return f"{label.get('topology') or 'direct'}, {'IPv6' if ':' in label['address'] else 'IPv4'}"
+
+
+def _strata(name: str, sample: Sample, method: Method, stratum: Callable[[Row], str]) -> str:
+    """A confusion matrix cut into strata: a line per stratum and true state."""
+    groups: dict[tuple[str, State], tuple[list[Row], list[Prediction]]] = {}
+    for row, said in zip(sample.rows, method.said, strict=True):
+        if row.kind != "derived":
+            rows, predictions = groups.setdefault((stratum(row), State(row.label["state"])), ([], []))
+            rows.append(row)
+            predictions.append(said)
+    answers = {one.state for _, predictions in groups.values() for one in predictions}
+    columns = [state for state in (*HYPOTHESES, *DOUBT) if state in answers]
+    lines: list[tuple[object, ...]] = []
+    for (key, truth), (rows, predictions) in sorted(groups.items(), key=lambda item: (item[0][0], str(item[0][1]))):
+        counts = Counter(one.state for one in predictions)
+        right = score(rows, predictions).right
+        lines.append((key, truth, len(rows), right, *(counts[state] or "" for state in columns)))
+    return table((name, "truth", "clients", "right", *columns), lines)
+
+
+def _held_out(sample: Sample) -> str:
+    """The weights of the sources beside weights that were fitted on other hosts, on the same clients."""
+    recorded = [row for row in sample.rows if row.kind != "derived"]
+    fitted_rows, fitted = held_out(recorded)
+    lines = []
+    compared: list[tuple[str, list[Row], list[Prediction]]] = [
+        ("weights in the sources", recorded, [by_evidence(row) for row in recorded]),
+        ("fitted on other hosts", fitted_rows, fitted),
+    ]
+    for name, rows, said in compared:
+        main = score(*_of_kind("main", rows, said))
+        every = score(rows, said)
+        told = [(s, r) for r, s in zip(rows, said, strict=True) if r.kind == "main"]
+        _, error = calibration([s.virtual for s, _ in told], [bool(r.label["virtual"]) for _, r in told])
+        right, surely = f"{main.right} of {main.rows}", every.outcomes["surely wrong"]
+        lines.append((name, right, surely, f"{main.brier_virtual:.4f}", f"{main.log_loss:.3f}", f"{error:.3f}"))
+    head = ("", "main right", "surely wrong, all", "Brier of P(guest)", "log loss of the state", "calibration error")
+    return table(head, lines)
 
 
 def _predictions(sample: Sample) -> dict[str, tuple[list[float], list[bool]]]:
@@ -338,7 +400,7 @@ def _calibrations(sample: Sample) -> list[str]:
     for name, (predicted, true) in _predictions(sample).items():
         bins, error = calibration(predicted, true)
         parts.append(f"{name}: expected calibration error {error:.3f} over {len(predicted)} clients.")
-        parts.append(_table(("predicted", "clients", "mean predicted", "came true"), map(_bin, bins)))
+        parts.append(table(("predicted", "clients", "mean predicted", "came true"), map(_bin, bins)))
     return parts
 
 
@@ -363,14 +425,15 @@ def _ablation(sample: Sample, ours: Method) -> str:
     lines = [line("nothing", ours.score)]
     lines += [line(f"`{group}`", score(rows, [without(row, group) for row in rows])) for group in Group]
     head = ("left out", "accuracy", "abstained", "wrong", "of these surely", "Brier of P(guest)", "log loss")
-    return _table(head, lines)
+    return table(head, lines)
 
 
 def _share(part: int, whole: int) -> str:
     return f"{part / whole:.3f}" if whole else "-"
 
 
-def _table(head: Sequence[object], rows: Iterable[Sequence[object]]) -> str:
+def table(head: Sequence[object], rows: Iterable[Sequence[object]]) -> str:
+    """A table in Markdown."""
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join(f"| {' | '.join(str(cell) for cell in line)} |" for line in lines)
 

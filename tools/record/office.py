@@ -19,6 +19,7 @@ from pathlib import Path
 
 import guest_image
 from guest_image import Image
+
 from lab import SERVER, Guest, Lab, Running, bridged_nic, numbered_lines, user_nic
 
 SNAPLEN = 640  # keeps every call that names a client whole

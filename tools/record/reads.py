@@ -13,6 +13,7 @@ import tempfile
 from pathlib import Path
 
 import guest_image
+
 from lab import Guest, Lab, bridged_nic, numbered_lines
 
 SNAPLEN = (
