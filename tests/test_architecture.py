@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[1] / "src" / "nfsleuth"
-FLOW = ("capture", "wire", "trace", "clients", "evidence", "verdict", "report", "api", "cli")
+FLOW = ("capture", "wire", "trace", "clients", "evidence", "verdict", "report", "api", "lab", "cli")
 PURE = ("wire", "trace", "clients", "evidence", "verdict", "report")
 # Beside the flow, for everybody: the error that a user sees, and how kernels are compiled (a child process, once per
 # machine) and called. Neither knows of NFS.

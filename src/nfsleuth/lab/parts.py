@@ -148,7 +148,7 @@ _KINDS = (
     _Kind("tbf", "slow cables", _works(_BRIDGE, "tc qdisc add dev br9 root tbf rate 1mbit burst 32k latency 50ms")),
     _Kind("passt", "guests behind passt", _program("passt"), "passt", needed=False),
     _Kind("User-Mode Linux", "a stand-in for a native kernel client", _program("linux.uml"), "user-mode-linux", False),
-    _Kind("KVM", "guests at full speed, if a kernel boots under it", KVM.exists, needed=False),
+    _Kind("/dev/kvm", "guests at full speed, if a kernel boots under it", KVM.exists, needed=False),
     _Kind("macvtap", "guests on macvtap", _works(_BRIDGE, "ip link add link br9 mvt9 type macvtap"), needed=False),
     _Kind("vhost", "guests on vhost", VHOST.exists, needed=False),
     _Kind("VLAN", "tagged hosts", _works(_BRIDGE, "ip link add link br9 name br9.9 type vlan id 9"), needed=False),

@@ -129,9 +129,11 @@ def sweep() -> list[str]:
 
 def _read(content: bytes) -> Record | None:
     try:
-        return Record(**json.loads(content))
+        record = Record(**json.loads(content))
     except (ValueError, TypeError):
         return None
+    numbers = isinstance(record.process, int) and isinstance(record.started, int)
+    return record if numbers and isinstance(record.scratch, str) else None
 
 
 def _remove(record: Record) -> list[str]:
