@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help setup demo test quick lint format bench bench-small fuzz accuracy docs golden lock clean
+.PHONY: help setup demo test quick lint format bench bench-small fuzz accuracy weights docs golden lock clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -49,11 +49,15 @@ bench-small: setup  ## the same on small ones, to check that the counts are exac
 fuzz: setup  ## mutate packets for SECONDS (default 300)
 	$(BIN)/python fuzz/fuzz.py --seconds $(or $(SECONDS),300)
 
-accuracy: setup  ## confusion matrix and calibration; NFSLEUTH_CAPTURES names a folder with more labelled captures
+accuracy: setup  ## confusion matrix and calibration over the labelled captures in tests/captures
 	$(BIN)/python tools/accuracy.py
 
-docs: setup  ## docs/evidence.md and docs/cli.md from the sources
+weights: setup  ## what the labelled captures say about each weight, and whether fitting helps
+	$(BIN)/python tools/weights.py
+
+docs: setup  ## docs/evidence.md, docs/cli.md and the tables of docs/lab.md from the sources
 	$(BIN)/python tools/make_docs.py
+	$(BIN)/python tools/make_lab_docs.py
 
 golden: setup  ## write what identify says about the captures in the repository; review the difference
 	$(BIN)/python -m pytest tests/test_golden.py --golden
