@@ -446,6 +446,15 @@ def test_a_run_is_on_record_and_leaves_nothing(records):
     assert list(records.iterdir()) == []
 
 
+def test_a_working_folder_is_where_nobody_may_enter(monkeypatch, tmp_path, records):
+    private = tmp_path / "private"
+    private.mkdir(mode=0o700)
+    monkeypatch.setattr("tempfile.tempdir", str(private))
+    with supervise.recorded() as run:
+        assert private not in run.scratch.parents
+        assert all(folder.stat().st_mode & 0o001 for folder in (run.scratch, *run.scratch.parents))
+
+
 def test_a_killed_runs_folder_is_removed(records, tmp_path):
     scratch = tmp_path / f"{supervise.SCRATCH}x"
     (scratch / "share").mkdir(parents=True)

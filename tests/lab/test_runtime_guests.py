@@ -8,13 +8,14 @@ from __future__ import annotations
 import functools
 import json
 import os
+import re
 import secrets
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -109,6 +110,7 @@ class Started:
     mark: str
     output: Path
     namespaces: set[str] = field(default_factory=set)
+    scratch: set[str] = field(default_factory=set)
 
     def processes(self) -> set[int]:
         """Its processes, found by their environment."""
@@ -125,7 +127,11 @@ class Started:
         return found
 
     def look(self) -> None:
-        """Remember the namespaces that it has now."""
+        """Remember the namespaces and the working folder that it has now."""
+        for process in self.processes():
+            with suppress(OSError):
+                command = Path(f"/proc/{process}/cmdline").read_text()
+                self.scratch |= set(re.findall(rf"/[\w/]+/{supervise.SCRATCH}\w+", command))
         self.namespaces |= {name for process in self.processes() for name in namespaces_of(process)} - namespaces_of(
             os.getpid()
         )
@@ -202,8 +208,6 @@ class Ran:
 @pytest.fixture(scope="module")
 def ran(tmp_path_factory: pytest.TempPathFactory) -> Ran:
     folder = tmp_path_factory.mktemp("labs")
-    monkeypatch = pytest.MonkeyPatch()
-    monkeypatch.setenv("TMPDIR", str(folder))
     before = interfaces() + mounts()
     with started(folder, PLAIN, "plain") as plain, started(folder, NAT, "nat") as nat:
         for lab in (plain, nat):
@@ -211,7 +215,6 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Ran:
                 plain.look()
                 nat.look()
                 time.sleep(0.5)
-    monkeypatch.undo()
     return Ran(folder, before, interfaces() + mounts(), (plain, nat))
 
 
@@ -306,15 +309,15 @@ def test_nothing_of_them_stays(ran):
     for lab in ran.labs:
         assert len(lab.namespaces) > 5  # the check would find them
         lab.gone()
-    assert list(ran.folder.glob(f"{supervise.SCRATCH}*")) == []
+        assert lab.scratch
+        assert not any(Path(folder).exists() for folder in lab.scratch)
     assert ran.after == ran.before
 
 
 @pytest.mark.parametrize(
     ("number", "code"), [(signal.SIGKILL, -9), (signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=str
 )
-def test_a_lab_that_is_ended_in_the_middle_leaves_nothing(tmp_path, monkeypatch, number, code):
-    monkeypatch.setenv("TMPDIR", str(tmp_path))
+def test_a_lab_that_is_ended_in_the_middle_leaves_nothing(tmp_path, number, code):
     before = interfaces() + mounts()
     text = PLAIN.replace('[[natives]]\nname = "native"\nhost = "pc"\n', "")
     with started(tmp_path, text, "ended") as lab:
@@ -327,14 +330,14 @@ def test_a_lab_that_is_ended_in_the_middle_leaves_nothing(tmp_path, monkeypatch,
         assert lab.process.wait(30) == code
         lab.gone()
     assert interfaces() + mounts() == before
-    scratch = list(tmp_path.glob(f"{supervise.SCRATCH}*"))
-    assert bool(scratch) == (number == signal.SIGKILL)
-    if scratch:
+    (scratch,) = map(Path, lab.scratch)
+    assert scratch.exists() == (number == signal.SIGKILL)
+    if scratch.exists():
         cleaned = subprocess.run(
             [sys.executable, "-m", "nfsleuth", "lab", "clean"], capture_output=True, text=True, check=True
         )
-        assert f"removed {scratch[0]} of a killed lab" in cleaned.stdout
-        assert not scratch[0].exists()
+        assert f"removed {scratch} of a killed lab" in cleaned.stdout
+        assert not scratch.exists()
 
 
 def test_a_client_that_fails_is_named_with_its_log(tmp_path):

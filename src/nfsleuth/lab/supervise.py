@@ -89,11 +89,12 @@ class Run:
 @contextlib.contextmanager
 def recorded(*, keep: bool = False) -> Iterator[Run]:
     """A run on record; its scratch folder is removed at the end unless `keep`."""
+    where = _reachable()
     RECORDS.mkdir(mode=0o700, parents=True, exist_ok=True)
     file = RECORDS / f"{secrets.token_hex(6)}.json"
     lock = os.open(file, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
     fcntl.flock(lock, fcntl.LOCK_EX)
-    scratch = Path(tempfile.mkdtemp(prefix=SCRATCH))
+    scratch = Path(tempfile.mkdtemp(prefix=SCRATCH, dir=where))
     scratch.chmod(0o755)  # guests run as nobody and read their files there
     run = Run(scratch, file, lock)
     run.note(Record(str(scratch)))
@@ -104,6 +105,16 @@ def recorded(*, keep: bool = False) -> Iterator[Run]:
             shutil.rmtree(scratch, ignore_errors=True)
         file.unlink(missing_ok=True)
         os.close(lock)
+
+
+def _reachable() -> Path:
+    """A folder for temporary files that every user may enter: guests run as nobody."""
+    choices = [Path(tempfile.gettempdir()).resolve(), Path("/var/tmp"), Path("/tmp")]  # noqa: S108 (mkdtemp follows)
+    for choice in choices:
+        if all(folder.is_dir() and folder.stat().st_mode & 0o001 for folder in (choice, *choice.parents)):
+            return choice
+    message = f"guests run as nobody, who may enter none of {', '.join(map(str, choices))}; set TMPDIR to one he may"
+    raise NfsleuthError(message, Exit.PARTS_MISSING)
 
 
 def sweep() -> list[str]:
