@@ -55,7 +55,7 @@ KIND_WORDS = {
     "main": "ordinary clients; the headline figures are of these",
     "trap": "made to mislead, such as a guest with a maker's MAC",
     "standin": "User-Mode Linux for a native kernel client; in truth a guest, though to say so counts as wrong",
-    "derived": "of captures made from others by loss, reordering, tags or cuts",
+    "derived": "of captures made from others by loss, reordering, tags or cuts, or taken a second time on `any`",
 }
 SURELY_WRONG = {  # what README calls them
     "main": "{} of the ordinary ones",
@@ -141,7 +141,7 @@ def read(folders: Sequence[Path]) -> Sample:
         report = nfsleuth.identify(path.parent / labels["capture"])
         found = rows_of(labels, report)
         rows += found
-        captures["derived" if labels["derived_from"] else "recorded"] += 1
+        captures["derived" if found and found[0].kind == "derived" else "recorded"] += 1
         matched = [id(row.verdict) for row in found if row.verdict is not None]
         merged += len(matched) - len(set(matched))
         known = {a for row in found for a in (row.label["address"], row.label.get("address6"))}

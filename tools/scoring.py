@@ -7,7 +7,8 @@ are of four kinds, counted apart:
 - main: everything that is none of the others; the headline figures are of these;
 - trap: made to mislead, such as a guest with the MAC of a maker of hardware;
 - standin: User-Mode Linux in the place of a native kernel client, which the lab could not have;
-- derived: of captures that a script made out of others by loss, reordering or cutting: a test of robustness.
+- derived: of captures that a script made out of others by loss, reordering or cutting, or that were taken a second
+  time on the pseudo-interface `any`: a test of robustness.
 """
 
 from __future__ import annotations
@@ -62,7 +63,7 @@ def rows_of(labels: dict[str, Any], report: Report) -> list[Row]:
 
 
 def _kind(labels: dict[str, Any], one: dict[str, Any]) -> str:
-    if labels["derived_from"]:
+    if labels["derived_from"] or labels.get("interface") == "any":
         return "derived"
     return "standin" if one["standin_for_native"] else "trap" if one["trap"] else "main"
 

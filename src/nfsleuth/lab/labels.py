@@ -48,6 +48,7 @@ def document(
         "capture": file,
         "experiment": experiment.name,
         "vantage": capture.at,
+        "interface": "any" if capture.any else "eth0",
         "server": experiment.server.address,
         "server_mac": experiment.server.mac,
         "server6": experiment.server.address6,
