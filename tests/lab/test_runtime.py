@@ -396,6 +396,13 @@ def test_a_run_is_estimated_before_it_starts():
     assert max(workload.files) == 2 << 30
 
 
+def test_a_seed_takes_the_place_of_the_experiments_own():
+    own, again, other = load("paper"), load("paper", load("paper").seed), load("paper", 7)
+    assert own == again
+    assert other.seed == 7
+    assert {g.mac for g in other.guests}.isdisjoint({g.mac for g in own.guests if g.mac != "52:54:00:12:34:56"})
+
+
 # The accelerator
 
 

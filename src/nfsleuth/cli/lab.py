@@ -93,16 +93,16 @@ def run(experiment: str, *, output: str | None, accel: str, seed: int | None, fu
     Exit codes: 0 done, 2 wrong use or a wrong experiment file, 5 a part is missing, 6 a guest or server failed.
     """
     from nfsleuth.lab import record
-    from nfsleuth.lab.experiment import load
+    from nfsleuth.lab.experiment import load, text_of
 
-    wanted = load(experiment, seed)
+    wanted, given = load(experiment, seed), text_of(experiment)
     if full_sizes:
         wanted = record.full_sizes(wanted)
     octets, seconds = record.estimate(wanted)
     click.echo(f"{wanted.name}: {len(wanted.clients)} clients read {octets / 1e6:,.0f} MB, about {_time(seconds)}.")
     folder = Path(output or f"lab-{wanted.name}")
     with _watching() as progress:
-        done = record.record(wanted, folder, accelerator=accel, keep=keep, progress=progress)
+        done = record.record(wanted, folder, given=given, accelerator=accel, keep=keep, progress=progress)
     _summary(done)
     return Exit.DONE
 

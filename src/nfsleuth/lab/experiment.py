@@ -52,6 +52,7 @@ __all__ = [
     "load",
     "read",
     "shipped",
+    "text_of",
 ]
 
 T = TypeVar("T")
@@ -101,23 +102,30 @@ def load(path: Path | str, seed: int | None = None) -> Experiment:
     seed: takes the place of the one in the file.
     """
     name = str(path)
+    if name.endswith(".toml"):
+        return read(text_of(path), Path(path).stem, file=name, seed=seed)
+    return read(text_of(path), name, seed=seed)
+
+
+def text_of(path: Path | str) -> str:
+    """The text of an experiment file, or of a shipped one. NfsleuthError if it cannot be read."""
+    name = str(path)
+    ours = shipped()
     if not name.endswith(".toml"):
-        ours = shipped()
         if name in ours:
-            return read(ours[name], name, seed=seed)
+            return ours[name]
         raise NfsleuthError(f"{visible(name)}: no such experiment; name a .toml file or one of: {', '.join(ours)}")
     try:
         with Path(path).open("rb") as file:
             octets = file.read(LARGEST + 1)
     except OSError as error:
         raise NfsleuthError(
-            f"{visible(name)}: cannot be read ({error.strerror}); name an experiment file, or one of: "
-            f"{', '.join(shipped())}"
+            f"{visible(name)}: cannot be read ({error.strerror}); name an experiment file, or one of: {', '.join(ours)}"
         ) from None
     if len(octets) > LARGEST:
         raise NfsleuthError(f"{visible(name)}: larger than {LARGEST >> 20} MiB, so no experiment file")
     try:
-        return read(octets.decode("utf-8"), Path(path).stem, file=name, seed=seed)
+        return octets.decode("utf-8")
     except UnicodeDecodeError as error:
         raise NfsleuthError(f"{visible(name)}: byte {error.start} is not UTF-8; save it as UTF-8") from None
 
@@ -129,6 +137,8 @@ def read(text: str, name: str, *, file: str = "", seed: int | None = None) -> Ex
         document = tomllib.loads(text)
     except (ValueError, RecursionError) as error:  # ValueError: also a number with too many digits
         raise place.wrong(f"not TOML: {_reason(error)}; https://toml.io says how it is") from None
+    if seed is not None:
+        document["seed"] = seed
     return from_document(document, name, place.file)
 
 

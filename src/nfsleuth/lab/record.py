@@ -73,14 +73,16 @@ def record(
     experiment: Experiment,
     folder: Path,
     *,
+    given: str = "",
     accelerator: str = "auto",
     keep: bool = False,
     progress: Progress = lambda _: None,
 ) -> Record:
     """Run `experiment` and leave everything that came of it in `folder`, which must be new or empty.
 
-    accelerator: auto, kvm or tcg. keep: leave the scratch folder. NfsleuthError says what is missing or went wrong;
-    whatever happens, nothing of the lab runs afterwards, and logs are in `folder`.
+    given: the text of its file, kept beside what comes out. accelerator: auto, kvm or tcg. keep: leave the working
+    folder. NfsleuthError says what is missing or went wrong; whatever happens, nothing of the lab runs afterwards, and
+    logs are in `folder`.
     """
     supervise.needs_root()
     chosen = accel.chosen(accelerator)
@@ -92,6 +94,8 @@ def record(
         for line in supervise.sweep():
             progress(line)
         logs.mkdir(parents=True)
+        if given:
+            (folder / "experiment.toml").write_text(given, encoding="utf-8")
         heard = _Heard(progress)
         task = Recording(
             fitting, run.scratch, logs.resolve(), chosen, _kernels(fitting, run.scratch, progress),
