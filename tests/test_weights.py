@@ -88,6 +88,14 @@ def test_the_lab_pulls_a_weight_and_a_stronger_prior_holds_it(fitting: ModuleTyp
     assert lab.says == "weaker"
 
 
+def test_the_lab_strengthens_nothing_and_never_saw_is_no_proof(fitting: ModuleType, row: Any) -> None:
+    fit = fitting.fit(usual(row, 200))[(RULE, "ephemeral"), State.USER_NAT]
+    assert fit.free > fit.source
+    assert fit.fitted == fit.source
+    assert math.isinf(fit.high), "never seen elsewhere: any larger ratio is possible"
+    assert fit.says != "weaker"
+
+
 def test_a_weight_of_the_wrong_sign_is_contradicted(fitting: ModuleType, row: Any) -> None:
     rows = [row(State.USER_NAT, f"u{n}", "reserved") for n in range(30)]
     rows += [row(State.NATIVE, f"n{n}", "ephemeral") for n in range(30)]

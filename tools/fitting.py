@@ -1,16 +1,18 @@
 """Labelled verdicts come in, weights that the lab would give come out: no files, no printing.
 
-A weight is ln(P(case seen | state) / P(case seen | other states)). It is estimated as follows.
+A weight is ln(P(case seen | state) / P(case seen | the states that the case says nothing of)), in nats. It is estimated
+as follows.
 
 - **Hosts, not clients, are counted.** Guests of one host share its clock, kernel and address. A host counts 1 in each
   state that it has clients in, and for a case the share of these clients that show it.
-- **The weight in the source is a prior** that counts as much as `STRENGTH` hosts on each side. Of the rate at which
-  the case was seen at all, it says how it divides between the states; Beta distributions do the rest: the fitted rate
-  is (seen + STRENGTH * prior rate) / (hosts + STRENGTH).
+- **The weight in the source is a prior** that counts as much as 10 hosts on each side. Of the rate at which the case
+  was seen at all, it says how it divides between the states; Beta distributions do the rest: a rate is fitted as (seen
+  + 10 * prior rate) / (hosts + 10).
+- **The lab may weaken a weight and never strengthens one.** What makes a sign fail elsewhere (other hypervisors, real
+  machines, habits of administrators) it cannot have recorded, so that it has seen no failure says little.
 - **Where the lab is silent the prior stays**: a case that was never seen, or a state that was never recorded.
-- Weights stay within the limits of a single sign (`evidence.weights.STRONGEST`).
 
-Whether the fit is any good is measured on hosts that it has not seen: `folds` parts the hosts, never the clients.
+Whether the fit is any good is measured on hosts that it has not seen: the hosts are parted, never the clients.
 """
 
 from __future__ import annotations
@@ -49,8 +51,9 @@ class Counts(NamedTuple):
 class Fit(NamedTuple):
     """One weight: what the source says and what the lab says.
 
-    source: nats in the source. lab: nats by the lab alone, `low` to `high` its 90 % interval; nan where it is silent.
-    fitted: both together. here, elsewhere: counts in the state, and in those that the case says nothing of.
+    source: nats in the source. lab: nats by the lab alone, `low` to `high` its 90 % interval, open to the side where a
+    count is 0; nan where the lab is silent. free, fitted: both together, without and with the rule that the lab
+    strengthens nothing. here, elsewhere: counts in the state, and in those that the case says nothing of.
     """
 
     case: Case
@@ -59,6 +62,7 @@ class Fit(NamedTuple):
     lab: float
     low: float
     high: float
+    free: float
     fitted: float
     here: Counts
     elsewhere: Counts
@@ -147,20 +151,31 @@ def fit(rows: Iterable[Row], strength: float = STRENGTH) -> Fits:
 
 def _fitted(case: Case, state: State, source: float, here: Counts, elsewhere: Counts, strength: float) -> Fit:
     if not here.hosts or not elsewhere.hosts or not here.seen + elsewhere.seen:
-        return Fit(case, state, source, math.nan, math.nan, math.nan, source, here, elsewhere)
-    lab, error = ratio(here, elsewhere)
+        return Fit(case, state, source, math.nan, math.nan, math.nan, source, source, here, elsewhere)
+    lab, low, high = ratio(here, elsewhere)
     rate = (here.seen + elsewhere.seen + HALF) / (here.hosts + elsewhere.hosts + 1)
-    high, low = divided(rate, source)
-    numerator = (here.seen + strength * high) / (here.hosts + strength)
-    denominator = (elsewhere.seen + strength * low) / (elsewhere.hosts + strength)
-    fitted = clipped(math.log(numerator / denominator))
-    return Fit(case, state, source, lab, lab - NORMAL_90 * error, lab + NORMAL_90 * error, fitted, here, elsewhere)
+    prior_here, prior_elsewhere = divided(rate, source)
+    numerator = (here.seen + strength * prior_here) / (here.hosts + strength)
+    denominator = (elsewhere.seen + strength * prior_elsewhere) / (elsewhere.hosts + strength)
+    free = clipped(math.log(numerator / denominator))
+    return Fit(case, state, source, lab, low, high, free, weakened(free, source), here, elsewhere)
 
 
-def ratio(here: Counts, elsewhere: Counts) -> tuple[float, float]:
-    """ln of the ratio of two rates, and its standard error (Woolf's, with `HALF` added to each count)."""
+def weakened(free: float, source: float) -> float:
+    """`free`, but no further from 0 than `source`."""
+    return min(free, source) if source > 0 else max(free, source)
+
+
+def ratio(here: Counts, elsewhere: Counts) -> tuple[float, float, float]:
+    """ln of the ratio of two rates with its 90 % interval (Katz's, with `HALF` added to each count).
+
+    Where a case was never seen on one side the true ratio may be any larger one, so the interval is open there.
+    """
     a, n, b, m = here.seen + HALF, here.hosts + 2 * HALF, elsewhere.seen + HALF, elsewhere.hosts + 2 * HALF
-    return math.log((a / n) / (b / m)), math.sqrt(1 / a - 1 / n + 1 / b - 1 / m)
+    middle, error = math.log((a / n) / (b / m)), math.sqrt(1 / a - 1 / n + 1 / b - 1 / m)
+    low = middle - NORMAL_90 * error if here.seen else -math.inf
+    high = middle + NORMAL_90 * error if elsewhere.seen else math.inf
+    return middle, low, high
 
 
 def divided(rate: float, nats: float) -> tuple[float, float]:
@@ -171,21 +186,22 @@ def divided(rate: float, nats: float) -> tuple[float, float]:
     return high / scale, low / scale
 
 
-def reweighed(evidence: Evidence, fits: Fits) -> Evidence:
-    """The row with the fitted weights of its case in place of the source's."""
+def reweighed(evidence: Evidence, fits: Fits, *, free: bool = False) -> Evidence:
+    """The row with the fitted weights of its case in place of the source's; `free`: those that may be stronger."""
     case = case_of(evidence)
     if case is None or not evidence.counted:
         return evidence
     factor = _factor(evidence, cases(case[0])[case[1]]) or 1.0
-    return replace(evidence, toward={state: clipped(fits[case, state].fitted * factor) for state in evidence.toward})
+    found = {state: fits[case, state] for state in evidence.toward}
+    return replace(evidence, toward={s: clipped((f.free if free else f.fitted) * factor) for s, f in found.items()})
 
 
-def predicted(row: Row, fits: Fits | None) -> Prediction:
+def predicted(row: Row, fits: Fits | None, *, free: bool = False) -> Prediction:
     """What is said of a client with fitted weights; with those of the source if there are none."""
     if row.verdict is None:
         return NOTHING
     rows = [w.evidence for w in row.verdict.weighed]
-    belief = fuse([reweighed(evidence, fits) for evidence in rows] if fits else rows, DEFAULT)
+    belief = fuse([reweighed(evidence, fits, free=free) for evidence in rows] if fits else rows, DEFAULT)
     return Prediction(belief.answer, belief.states, belief.virtual)
 
 
@@ -202,12 +218,14 @@ def folds(rows: Sequence[Row], count: int = FOLDS) -> Iterator[tuple[list[Row], 
         yield [row for row in rows if host_of(row) not in hosts], test
 
 
-def held_out(rows: Sequence[Row], strength: float = STRENGTH) -> tuple[list[Row], list[Prediction]]:
+def held_out(
+    rows: Sequence[Row], strength: float = STRENGTH, *, free: bool = False
+) -> tuple[list[Row], list[Prediction]]:
     """Rows, each with what is said of it by weights that were fitted on other hosts."""
     tested: list[Row] = []
     said: list[Prediction] = []
     for training, test in folds(rows):
         fits = fit(usable(training), strength)
         tested += test
-        said += [predicted(row, fits) for row in test]
+        said += [predicted(row, fits, free=free) for row in test]
     return tested, said
