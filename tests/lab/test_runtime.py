@@ -21,7 +21,20 @@ from hypothesis import strategies as st
 from nfsleuth.capture import open_trace
 from nfsleuth.cli import main
 from nfsleuth.errors import Exit, NfsleuthError
-from nfsleuth.lab import accel, cpio, initramfs, kernels, parts, pcapng, play, record, recorders, servers, supervise
+from nfsleuth.lab import (
+    accel,
+    cpio,
+    execute,
+    initramfs,
+    kernels,
+    parts,
+    pcapng,
+    play,
+    record,
+    recorders,
+    servers,
+    supervise,
+)
 from nfsleuth.lab.agents import Agent
 from nfsleuth.lab.experiment import load, read
 from nfsleuth.lab.model import Workload
@@ -390,8 +403,9 @@ def test_experiments_that_ship_are_listed(capsys):
 def test_a_run_is_estimated_before_it_starts():
     paper = load("paper")
     small, full = record.estimate(paper), record.estimate(record.full_sizes(paper))
-    assert full[0] > 10 * small[0] > 0
-    assert full[1] > small[1]
+    assert full.octets > 10 * small.octets > 0
+    assert full.seconds > small.seconds
+    assert small.captured == pytest.approx(small.octets * 640 / 1514)
     workload = record.full_sizes(paper).workload(paper.clients[0])
     assert max(workload.files) == 2 << 30
 
@@ -401,6 +415,26 @@ def test_a_seed_takes_the_place_of_the_experiments_own():
     assert own == again
     assert other.seed == 7
     assert {g.mac for g in other.guests}.isdisjoint({g.mac for g in own.guests if g.mac != "52:54:00:12:34:56"})
+
+
+def test_what_does_not_fit_the_disk_is_not_begun(monkeypatch, tmp_path):
+    monkeypatch.setattr(servers.shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10, 5, 1000))
+    with pytest.raises(NfsleuthError, match="no room for 1 MB; set TMPDIR"):
+        servers.fill(tmp_path / "share", read(ONE, "one"))
+
+
+def test_a_proof_is_for_guests_under_qemu_only(monkeypatch, tmp_path):
+    heard: list[dict] = []
+    kernel = kernels.Kernel(tmp_path, tmp_path, "6.1", "p")
+    monkeypatch.setattr(accel, "proved", lambda found, *_: "kvm" if found is kernel else "wrong")
+
+    def using(wanted, names):
+        task = execute.Recording(read(ONE, "one"), tmp_path, wanted, dict.fromkeys(names, kernel), None)
+        return task._accelerator(lambda **event: heard.append(event))
+
+    assert [using("auto", names) for names in ([], ["uml"], ["uml", "generic"])] == ["tcg", "tcg", "kvm"]
+    assert using("tcg", ["generic"]) == "tcg"
+    assert [event["proved"] for event in heard if "proved" in event] == [False, False, True, False]
 
 
 # The accelerator

@@ -54,12 +54,11 @@ def check() -> int:
         click.echo(f"To bring what is missing:\n  {command}")
     if command := parts.cure(part for part in found if not part.needed):
         click.echo(f"For all experiments:\n  {command}")
+    if any(part.there is None for part in found):
+        click.echo("Parts marked ? can only be tried by root: run it with sudo.")
     if missing:
         return Exit.PARTS_MISSING
-    if any(part.there is None for part in found):
-        click.echo("Parts of the kernel can only be tried by root: run it with sudo.")
-    else:
-        click.echo("Ready.")
+    click.echo("Ready.")
     return Exit.DONE
 
 
@@ -98,8 +97,11 @@ def run(experiment: str, *, output: str | None, accel: str, seed: int | None, fu
     wanted, given = load(experiment, seed), text_of(experiment)
     if full_sizes:
         wanted = record.full_sizes(wanted)
-    octets, seconds = record.estimate(wanted)
-    click.echo(f"{wanted.name}: {len(wanted.clients)} clients read {octets / 1e6:,.0f} MB, about {_time(seconds)}.")
+    expected = record.estimate(wanted)
+    click.echo(
+        f"{wanted.name}: {len(wanted.clients)} clients read {expected.octets / 1e6:,.0f} MB: about "
+        f"{_time(expected.seconds)}, captures of up to {expected.captured / 1e6:,.0f} MB"
+    )
     folder = Path(output or f"lab-{wanted.name}")
     with _watching() as progress:
         done = record.record(wanted, folder, given=given, accelerator=accel, keep=keep, progress=progress)

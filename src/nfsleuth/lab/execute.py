@@ -6,6 +6,7 @@ and how many frames the kernel dropped).
 
 from __future__ import annotations
 
+import shutil
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -17,11 +18,12 @@ from nfsleuth.errors import Exit, NfsleuthError
 from nfsleuth.lab import accel, initramfs, play, qemu, servers
 from nfsleuth.lab.agents import Agent
 from nfsleuth.lab.inside import Report
-from nfsleuth.lab.kernels import Kernel
+from nfsleuth.lab.kernels import UML, Kernel
 from nfsleuth.lab.model import Capture, Experiment, Guest, Native
 from nfsleuth.lab.network import Namespace, Network, routes
 from nfsleuth.lab.recorders import Recorder, record
 
+LOGS = "logs"  # folder in the scratch folder
 SERVER_GUEST = "server"  # name of the guest that serves
 SERVER_MEMORY = 1 << 29  # bytes, besides its files
 
@@ -32,23 +34,24 @@ class Recording:
 
     experiment: Experiment
     scratch: Path
-    logs: Path
     accel: str
     kernels: Mapping[str, Kernel]
     server_programs: Path | None  # root of nfs-kernel-server's files
 
+    @property
+    def logs(self) -> Path:
+        """Where logs are written, until `logs_of` copies them."""
+        return self.scratch / LOGS
+
     def run(self, report: Report) -> None:
         """Build the network, serve, record, play all clients' parts."""
-        using = self.accel
-        if using == "auto":
-            report(step="does KVM boot a kernel")
-            using = accel.proved(next(iter(self.kernels.values())), self.scratch / "proof", self.logs)
-        report(accel=using)
+        using = self._accelerator(report)
         report(step="network and server")
         network = Network(self.experiment)
         network.build()
         for host in self.experiment.hosts:
             network.host(host)
+        self.logs.mkdir(exist_ok=True)
         programs = initramfs.programs(initramfs.CLIENT_PROGRAMS) if self.kernels else b""
         stage = play.Stage(self.experiment, network, self.kernels, programs, using, self.scratch, self.logs)
         with ExitStack() as stack:
@@ -62,6 +65,18 @@ class Recording:
             finally:
                 for capture, recorder in recorders:
                     report(captured=capture.name, file=str(recorder.file), dropped=recorder.stop())
+
+    def _accelerator(self, report: Report) -> str:
+        """kvm or tcg; proves it if that is asked and a guest will need it."""
+        emulated = [kernel for name, kernel in self.kernels.items() if name != UML]
+        using, proved = self.accel, False
+        if using == "auto" and emulated:
+            report(step="does KVM boot a kernel")
+            using, proved = accel.proved(emulated[0], self.scratch / "proof", self.logs), True
+        elif using == "auto":
+            using = "tcg"  # of no consequence
+        report(accel=using, proved=proved)
+        return using
 
     def _serve(self, stage: play.Stage, stack: ExitStack) -> None:
         server = self.experiment.server
@@ -186,8 +201,10 @@ class Players:
             self._changed.notify_all()
 
 
-def logs_of(folder: Path, scratch: Path) -> None:
-    """Copy the consoles of guests, which they write in their own folders, to the logs."""
-    for console in sorted(scratch.glob("*/console")):
+def logs_of(scratch: Path, target: Path) -> None:
+    """Copy the logs of a run, and the consoles of guests, which they write in their own folders, to `target`."""
+    found = {file.name: file for file in sorted((scratch / LOGS).glob("*"))}
+    found |= {f"{console.parent.name}.console": console for console in sorted(scratch.glob("*/console"))}
+    for name, file in found.items():
         with suppress(OSError):
-            (folder / f"{console.parent.name}.console").write_bytes(console.read_bytes())
+            shutil.copyfile(file, target / name)

@@ -30,6 +30,7 @@ from nfsleuth.lab.outcome import Flow, Ran, Timing, flows
 Progress = Callable[[str], None]
 # What was seen without KVM on a busy machine of two cores, for estimates: bytes per second, and seconds.
 GUEST_RATE, NATIVE_RATE, GUEST_BOOT = 8e6, 60e6, 12
+FRAME = 1514  # bytes of a full frame
 
 
 @dataclass
@@ -60,8 +61,10 @@ class _Heard:
         match event:
             case {"step": text}:
                 self.progress(text)
-            case {"accel": answer}:
+            case {"accel": answer, "proved": proved}:
                 self.accel = answer
+                if proved:
+                    accel.remember(answer)
             case {"captured": name, "file": file, "dropped": dropped}:
                 self.files[name] = Path(file)
                 self.dropped[name] = dropped
@@ -98,16 +101,14 @@ def record(
             (folder / "experiment.toml").write_text(given, encoding="utf-8")
         heard = _Heard(progress)
         task = Recording(
-            fitting, run.scratch, logs.resolve(), chosen, _kernels(fitting, run.scratch, progress),
+            fitting, run.scratch, chosen, _kernels(fitting, run.scratch, progress),
             _server_programs(fitting, progress),
         )  # fmt: skip
         try:
             supervise.apart(run, task, heard)
         finally:
-            logs_of(logs, run.scratch)
+            logs_of(run.scratch, logs)
             _give(folder)
-        if chosen == "auto":
-            accel.remember(heard.accel)
         progress("labels and report")
         done = _finish(Record(experiment, folder, heard.accel, dropped=heard.dropped, left_out=why), heard)
     _give(folder)
@@ -123,8 +124,17 @@ def full_sizes(experiment: Experiment) -> Experiment:
     return dataclasses.replace(experiment, workloads=tuple(workloads))
 
 
-def estimate(experiment: Experiment) -> tuple[int, float]:
-    """Bytes that all clients read together, and about how many seconds the run takes without KVM on two cores."""
+@dataclass(frozen=True)
+class Estimate:
+    """What a run will take without KVM on two cores: bytes that all clients read, seconds, bytes of captures."""
+
+    octets: int
+    seconds: float
+    captured: float
+
+
+def estimate(experiment: Experiment) -> Estimate:
+    """What to tell before a run."""
     octets, seconds = 0, 0.0
     for client in experiment.clients:
         workload = experiment.workload(client)
@@ -132,7 +142,9 @@ def estimate(experiment: Experiment) -> tuple[int, float]:
         guest = isinstance(client, Guest)
         octets += reads
         seconds += reads / (GUEST_RATE if guest else NATIVE_RATE) + workload.idle + (GUEST_BOOT if guest else 0)
-    return octets, seconds
+    # A capture elsewhere sees part of it; how much is not worked out, so this is the most.
+    kept = sum(min(capture.snaplen or FRAME, FRAME) / FRAME for capture in experiment.captures)
+    return Estimate(octets, seconds, octets * kept)
 
 
 def _new_folder(folder: Path) -> None:

@@ -8,6 +8,7 @@ Both serve /export, which holds `tree/` (small files), `files/` (those of the wo
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 import time
@@ -61,7 +62,12 @@ def files_of(experiment: Experiment, client: Client) -> dict[str, int]:
 
 def fill(share: Path, experiment: Experiment) -> None:
     """Write the share: text in which every line of a piece differs; nothing of this machine."""
-    for path, octets in {**tree(experiment), **files(experiment)}.items():
+    wanted = {**tree(experiment), **files(experiment)}
+    share.mkdir(parents=True, exist_ok=True)
+    if sum(wanted.values()) > shutil.disk_usage(share).free:
+        message = f"{share} has no room for {sum(wanted.values()) / 1e6:,.0f} MB; set TMPDIR to a folder that has"
+        raise NfsleuthError(message, Exit.LAB_FAILED)
+    for path, octets in wanted.items():
         target = share / path
         target.parent.mkdir(parents=True, exist_ok=True)
         lines = "".join(f"{path} line {number:08d}\n" for number in range(min(octets, PIECE) // 16 + 1)).encode()
@@ -70,7 +76,7 @@ def fill(share: Path, experiment: Experiment) -> None:
             for at in range(0, octets, len(piece)):
                 file.write(piece[: octets - at])
     outbox = share / "outbox"
-    outbox.mkdir(parents=True, exist_ok=True)
+    outbox.mkdir(exist_ok=True)
     outbox.chmod(0o777)
 
 
