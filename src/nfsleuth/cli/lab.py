@@ -28,16 +28,18 @@ Examples:
 
 @click.group(epilog=EXAMPLES)
 def lab() -> None:
-    """Record captures whose answer is known, from real guests and a real NFS server.
+    """Record captures whose answer is known.
 
-    Guests run under QEMU, hosts are network namespaces, all on this machine and apart from it. Needs root. What an
-    experiment file can say is in docs/lab.md.
+    Real guests under QEMU and a real NFS server, in namespaces that are apart from this machine and end with the lab.
+    Needs root. What an experiment file can say is in docs/lab.md.
     """
 
 
 @lab.command(epilog="\b\nExamples:\n  sudo nfsleuth lab check\n  nfsleuth lab check && echo ready\n")
 def check() -> int:
-    """Say what a lab needs and this machine lacks, and the one command that brings it.
+    """Say what a lab needs and this machine lacks.
+
+    The last line is the one command that brings what is missing.
 
     Exit codes: 0 all that every lab needs is there, 5 something is missing.
     """
@@ -155,10 +157,10 @@ def list_() -> int:
 
 @lab.command()
 def clean() -> int:
-    """Remove what killed labs left: their working folders, and anything that still runs.
+    """Remove what killed labs left.
 
-    A lab that was killed has no processes, namespaces or interfaces left, since they end with it. The next run
-    cleans too.
+    That is their working folders: processes, namespaces and interfaces end with the lab, and should anything still
+    run, it is ended. The next run cleans too.
     """
     from nfsleuth.lab import supervise
 
