@@ -128,6 +128,8 @@ def _summary(done: Record) -> None:
     for name, count in done.dropped.items():
         if count:
             click.echo(f"gaps: {name}: the kernel dropped {count:,} frames")
+    if done.kept:
+        click.echo(f"kept: {done.kept}")
     click.echo(f"{done.folder / 'report.md'} has the rest.")
 
 

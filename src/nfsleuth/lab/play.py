@@ -148,8 +148,12 @@ def _source(experiment: Experiment, client: Client) -> str:
 
 
 def _mount_settings(stage: Stage, client: Guest | Native) -> dict[str, object]:
-    # Without statd, which nothing here needs, NFSv3 mounts only with nolock.
-    options = client.mount_options + (",nolock" if client.version == "3" else "")
+    options = client.mount_options
+    if client.version == "3":
+        options += ",nolock"  # statd is not there, and nothing here needs it
+        if isinstance(client, Guest) and client.backend == "passt":
+            # The kernel asks mountd over UDP from a reserved port, which passt as nobody cannot take for it.
+            options += ",mountproto=tcp"
     return {
         "name": client.name, "hostname": client.hostname, "source": _source(stage.experiment, client),
         "options": options, "pause": f"{stage.experiment.workload(client).pause:g}",

@@ -45,6 +45,7 @@ class Record:
     captures: list[Path] = field(default_factory=list)
     dropped: dict[str, int] = field(default_factory=dict)  # capture -> frames that the kernel dropped
     left_out: dict[str, str] = field(default_factory=dict)  # client or capture -> why it did not run
+    kept: Path | None = None  # working folder
 
 
 @dataclass
@@ -111,6 +112,7 @@ def record(
             _give(folder)
         progress("labels and report")
         done = _finish(Record(experiment, folder, heard.accel, dropped=heard.dropped, left_out=why), heard)
+        done.kept = run.scratch if keep else None
     _give(folder)
     return done
 
