@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help setup demo test quick lint format bench bench-small fuzz accuracy weights docs golden lock clean
+.PHONY: help setup demo test quick lint format bench bench-small fuzz accuracy weights findings docs golden lock clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -54,6 +54,9 @@ accuracy: setup  ## confusion matrix and calibration over the labelled captures 
 
 weights: setup  ## what the labelled captures say about each weight, and whether fitting helps
 	$(BIN)/python tools/weights.py
+
+findings: setup  ## what the lab's captures show of each claim of docs/findings-lab.md
+	@$(BIN)/python tools/findings.py
 
 docs: setup  ## docs/evidence.md, docs/cli.md and the tables of docs/lab.md from the sources
 	$(BIN)/python tools/make_docs.py

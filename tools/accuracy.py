@@ -64,12 +64,13 @@ SURELY_WRONG = {  # what README calls them
     "derived": "{} of damaged captures",
 }
 CAVEATS = """\
-- **No independent sample.** The weights were chosen with some of these captures at hand, and all captures come from
-  one lab. Expect less elsewhere: these figures show that nothing is broken, and bound nothing.
+- **No independent sample.** office.pcapng was at hand when the weights were chosen; the captures of tests/captures/lab
+  were recorded afterwards, but in a lab of the same make as others that were at hand. Expect less elsewhere: these
+  figures show that nothing is broken, and bound nothing.
 - **One lab, one hypervisor.** Every guest is QEMU, without KVM. Rows of VMware, Hyper-V, Xen and others imitate their
   addresses and network cards. ESXi, Hyper-V, VirtualBox, WSL2 and clouds were never recorded.
-- **Native clients are programs.** libnfs, Python and the server's own tools in network namespaces stand for native
-  machines; no native Linux kernel client on hardware could be recorded. The stand-ins are User-Mode Linux.
+- **Native clients are programs.** libnfs in network namespaces stands for native machines; no native Linux kernel
+  client on hardware could be recorded. The stand-ins are User-Mode Linux.
 - **Rows are not independent.** Several come from one capture, all hosts share a clock and a kernel. The interval above
   takes them as independent, and is too narrow for that.
 - **The mix is the lab's:** {guests} of the {clients} ordinary clients are guests. Where few are, set `--prior`.
@@ -240,7 +241,7 @@ def document(sample: Sample) -> str:
         f"The hosts are dealt into {FOLDS} parts. Each part is judged by weights that were fitted on the captures of "
         "the other parts, so no host is in both the fitting and the testing; docs/weights.md says how they are "
         "fitted. The first line is what everything else on this page is about: the weights in the sources, which "
-        "people chose with some of these captures at hand.",
+        "people chose.",
         _held_out(sample),
         "## Calibration",
         "Of the predictions in a bin, the share that came true should be their mean. All clients of recorded captures "

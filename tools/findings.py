@@ -28,6 +28,7 @@ NFS_PORT = 2049
 IDLE = 100.0  # seconds of a connection's life from which keep-alive probes of Linux's NFS client are to be expected
 LINUX_LOWEST, NAT_LOWEST, RESERVED = 665, 600, 1024
 ETHERNET, IPV4, TCP, SYN, TIMESTAMP = 14, 0x0800, 6, 0x02, 8
+WRAP = 1 << 32  # of TSval
 ENOUGH, LONG = 20, 60.0  # timestamps, and seconds, from which a clock's rate is told
 
 
@@ -174,9 +175,9 @@ def offsets(some: Sequence[Client]) -> tuple[object, ...]:
     """Whether the timestamps of one client's connections follow one clock: offsets within a second of each other."""
     one = several = 0
     for client in some:
-        each = {port: value - seconds * 1000 for port, seconds, value, syn in client.stamps if syn}
+        each = [(value - seconds * 1000) % WRAP for stamps in lives(client) for seconds, value in stamps[:1]]
         if len(each) > 1:
-            apart = max(each.values()) - min(each.values())
+            apart = max(min((a - each[0]) % WRAP, (each[0] - a) % WRAP) for a in each)
             one, several = one + (apart < 1000), several + (apart >= 1000)
     return one or "", several or ""
 
@@ -185,15 +186,28 @@ def rates(some: Sequence[Client]) -> tuple[object, ...]:
     """How fast clocks of long connections are, in parts per million, by what the guest's clock was set to."""
     found: dict[int, list[float]] = defaultdict(list)
     for client in some:
-        by_port: dict[int, list[tuple[float, int]]] = defaultdict(list)
-        for port, seconds, value, _ in client.stamps:
-            by_port[port].append((seconds, value))
-        for stamps in by_port.values():
+        for stamps in lives(client):
             if len(stamps) >= ENOUGH and stamps[-1][0] - stamps[0][0] > LONG:
-                slope = statistics.linear_regression([s for s, _ in stamps], [v for _, v in stamps]).slope
+                first = stamps[0][1]
+                slope = statistics.linear_regression(
+                    [s for s, _ in stamps], [(v - first) % WRAP for _, v in stamps]
+                ).slope
                 found[client.label.get("clock_ppm") or 0].append((slope / 1000 - 1) * 1e6)
     told = (f"{len(some_)} set to {ppm:+d}: {statistics.median(some_):+.0f}" for ppm, some_ in sorted(found.items()))
     return ("; ".join(told),)
+
+
+def lives(client: Client) -> list[list[tuple[float, int]]]:
+    """Seconds and TSvals of each connection that was seen from its SYN on; a port may have had several."""
+    found: list[list[tuple[float, int]]] = []
+    last = None
+    for port, seconds, value, syn in client.stamps:
+        if syn and (port, value) != last:  # the same SYN again is no new connection
+            found.append([])
+            last = port, value
+        if found and last and port == last[0]:
+            found[-1].append((seconds, value))
+    return found
 
 
 def _counts(values: Iterable[object]) -> str:
