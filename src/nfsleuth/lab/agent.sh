@@ -43,7 +43,7 @@ machine() {
         exec <"$port" >"$port"
     fi
     hostname "$hostname"
-    [ -z "$clock" ] || adjtimex -q -f "$clock"
+    [ -z "$clock" ] || adjtimex -q -f "$clock" || fail "adjtimex $clock"
     for wanted in $modules; do
         while read -r module; do
             parameters=

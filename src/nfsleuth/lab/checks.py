@@ -54,6 +54,10 @@ def combinations(experiment: Experiment) -> None:
     for client in experiment.clients:
         _refuse(client.name, _mount(experiment, client))
     for host in experiment.hosts:
+        if host.vlan and experiment.server.kind == "kernel":
+            _refuse(
+                f"host {host.name}", 'a guest that serves speaks in no VLAN; leave vlan out, or use kind = "ganesha"'
+            )
         if host.vlan and host.behind:
             _refuse(
                 f"host {host.name}", f"vlan = {host.vlan} would not reach the server through a router; leave one out"

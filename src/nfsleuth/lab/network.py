@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from nfsleuth.lab.model import Experiment, Guest, Host, Link, Native, Router
+from nfsleuth.lab.model import Experiment, Guest, Host, Link, Native, Router, has_own_place
 from nfsleuth.lab.run import Word, run
 
 # Frames must be as a wire carries them: at most an MTU long, checksums filled in.
@@ -93,7 +93,7 @@ class Network:
         if host.vlan:
             uplink = f"eth0.{host.vlan}"
             here.ip("link", "add", "link", "eth0", "name", uplink, "type", "vlan", "id", str(host.vlan))
-            self._server_vlan(host.vlan)
+            self._server_vlan(host)
         here.ip("link", "set", uplink, "master", "br0", "up")
         self._address(here, "br0", host, router)
         return here
@@ -213,17 +213,19 @@ class Network:
             if router and router.inner6:
                 here.ip("-6", "route", "add", "default", "via", router.inner6)
 
-    def _server_vlan(self, vlan: int) -> None:
-        """Let the server answer in a VLAN as well: its address moves to a bridge over its NIC and the tagged one."""
-        tagged = f"eth0.{vlan}"
-        if not self._has(self.server, "br0"):
-            self._bridge(self.server, "br0", mac=self.experiment.server.mac)
-            self.server.ip("address", "flush", "dev", "eth0")
-            self.server.ip("link", "set", "eth0", "master", "br0")
-            self._address(self.server, "br0", self.experiment.server)
+    def _server_vlan(self, host: Host) -> None:
+        """Let the server speak to `host` and its bridged guests in their VLAN, with the addresses it has outside."""
+        tagged, server = f"eth0.{host.vlan}", self.experiment.server
         if not self._has(self.server, tagged):
-            self.server.ip("link", "add", "link", "eth0", "name", tagged, "type", "vlan", "id", str(vlan))
-            self.server.ip("link", "set", tagged, "master", "br0", "up")
+            self.server.ip("link", "add", "link", "eth0", "name", tagged, "type", "vlan", "id", str(host.vlan))
+            self.server.ip("address", "add", f"{server.address}/32", "dev", tagged)
+            self.server.ip("link", "set", tagged, "up")
+            _enable_ipv6(self.server, tagged)
+            self.server.ip("address", "add", f"{server.address6}/128", "dev", tagged, "nodad")
+        bridged = [c for c in self.experiment.guests if c.host == host.name and has_own_place(c)]
+        for ipv4, ipv6 in ((host.address, host.address6), *((guest.address, guest.address6) for guest in bridged)):
+            self.server.ip("route", "add", f"{ipv4}/32", "dev", tagged, "src", server.address)
+            self.server.ip("route", "add", f"{ipv6}/128", "dev", tagged, "src", server.address6)
 
     def _has(self, here: Namespace, interface: str) -> bool:
         return f" {interface}: " in here.ip("-o", "link", "show").replace("@", ": ")
