@@ -54,6 +54,8 @@ def document(sample: Sample) -> str:
         f"Hosts are dealt into {FOLDS} parts; each part is judged by weights that were fitted on the others, so no "
         f"host is in both. A prior counts as {STRENGTH:g} hosts unless said otherwise. {_sizes(rows, sample)}",
         _comparison(sample),
+        "Weights that the lab may also strengthen fit its ordinary clients better, and make wrong answers about its "
+        "traps sure ones. That is why it may not.",
         "## Rule by rule",
         "*hosts*: in how many hosts of the state the case was seen, of how many; guests of one host count together. "
         "*others*: the same for the states that the case says nothing of. *fitted*: source and lab together.",
