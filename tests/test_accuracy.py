@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import math
 import sys
 from collections.abc import Iterator
@@ -151,9 +152,12 @@ def test_wilson_interval_is_that_of_the_books(scoring: ModuleType) -> None:
 @pytest.mark.slow
 def test_the_document_over_the_captures_in_the_repository(accuracy: ModuleType) -> None:
     sample = accuracy.read([CAPTURES])
-    assert len(sample.rows) == 8
-    assert sample.captures == {"recorded": 1}
-    assert (sample.merged, sample.extra) == (0, 0)
+    documents = [json.loads(path.read_text(encoding="utf-8")) for path in CAPTURES.rglob("*.labels.json")]
+    assert len(sample.rows) == sum(len(document["clients"]) for document in documents)
+    assert len({row.capture for row in sample.rows}) == len(documents)
+    assert sample.captures.total() == len(documents)
+    assert sample.captures["recorded"] == sum(not d["derived_from"] and d.get("interface") != "any" for d in documents)
+    assert sample.extra == 0
     text = accuracy.document(sample)
     assert str(REPOSITORY) not in text
     assert accuracy.headline(sample) in text

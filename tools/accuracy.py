@@ -140,6 +140,7 @@ def read(folders: Sequence[Path]) -> Sample:
         if sys.stderr.isatty():
             print(f"\r{number} of {len(files)}", end="", file=sys.stderr)
         report = nfsleuth.identify(path.parent / labels["capture"])
+        labels["capture"] = f"{path.parent.name}/{labels['capture']}"  # files of several runs have one name
         found = rows_of(labels, report)
         rows += found
         captures["derived" if found and found[0].kind == "derived" else "recorded"] += 1
