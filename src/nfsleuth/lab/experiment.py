@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import difflib
 import itertools
+import math
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -59,6 +60,7 @@ T = TypeVar("T")
 C = TypeVar("C", bound=Client)
 
 LARGEST = 1 << 20  # bytes of an experiment file
+COMBINATIONS = 500  # of the lists of one matrix
 MOST = 200  # tables of one kind, and guests that a matrix may make
 # Tables of the file that may be there once, and those that may be repeated ([[hosts]]) -> what they make.
 ONCE: Mapping[str, type[Any]] = {"network": Network, "server": Server}
@@ -251,6 +253,8 @@ def _matrices(found: object, place: Place) -> tuple[tuple[Guest, ...], tuple[str
         varied = {name: _some(table.pop(name), readers[name], name, where) for name in VARIED if name in table}
         prefix = [_value("name", table.pop("name"), values.name, where)] if "name" in table else []
         fixed = _read_keys(Guest, {**table, "name": "matrix"}, where, also=("host", *VARIED))
+        if (count := math.prod(map(len, varied.values()))) > COMBINATIONS:
+            raise where.wrong(f"has {count} combinations; at most {COMBINATIONS} are tried, so shorten its lists")
         tell = [name for name, choices in varied.items() if len(choices) > 1] or list(varied)
         for choice in itertools.product(*varied.values()):
             one = dict(zip(varied, choice, strict=True))
