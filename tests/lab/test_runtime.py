@@ -129,7 +129,7 @@ def pcap(frames: list[bytes], magic: int = 0xA1B23C4D) -> bytes:
 def test_pcapng_has_the_same_frames_and_says_who_is_who(tmp_path, magic, unit):
     frames = [bytes(range(n)) for n in (14, 15, 60, 200)]
     (tmp_path / "a.pcap").write_bytes(pcap(frames, magic))
-    pcapng.convert(tmp_path / "a.pcap", tmp_path / "a.pcapng", ["client web01: 10.0.0.7"], "server")
+    pcapng.convert([tmp_path / "a.pcap"], tmp_path / "a.pcapng", ["client web01: 10.0.0.7"], "server")
     with open_trace([str(tmp_path / "a.pcapng")]) as trace:
         seen = []
         for chunk in trace:
@@ -141,14 +141,28 @@ def test_pcapng_has_the_same_frames_and_says_who_is_who(tmp_path, magic, unit):
     assert b"client web01: 10.0.0.7" in (tmp_path / "a.pcapng").read_bytes()
 
 
+@pytest.mark.parametrize("form", ["pcap", "pcapng"])
+def test_captures_of_two_boots_become_one(tmp_path, form):
+    sources = [tmp_path / "0.pcap", tmp_path / "1.pcap"]
+    for source, length in zip(sources, (60, 61), strict=True):
+        source.write_bytes(pcap([bytes(length)]))
+    target = tmp_path / f"both.{form}"
+    if form == "pcap":
+        pcapng.join(sources, target)
+    else:
+        pcapng.convert(sources, target, [], "guest")
+    with open_trace([str(target)]) as trace:
+        assert [int(length) for chunk in trace for length in chunk.frames["captured"]] == [60, 61]
+
+
 def test_a_capture_that_ends_in_a_frame_keeps_those_before_it(tmp_path):
     whole = pcap([bytes(60), bytes(60)])
     for end in range(24, len(whole)):
         (tmp_path / "a.pcap").write_bytes(whole[:end])
-        pcapng.convert(tmp_path / "a.pcap", tmp_path / "a.pcapng", [], "server")
+        pcapng.convert([tmp_path / "a.pcap"], tmp_path / "a.pcapng", [], "server")
     (tmp_path / "a.pcap").write_bytes(whole[:20])
     with pytest.raises(NfsleuthError, match="not a capture"):
-        pcapng.convert(tmp_path / "a.pcap", tmp_path / "a.pcapng", [], "server")
+        pcapng.convert([tmp_path / "a.pcap"], tmp_path / "a.pcapng", [], "server")
 
 
 APT = {

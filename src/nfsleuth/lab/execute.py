@@ -185,7 +185,7 @@ class Players:
             self.report(
                 told=client.name, kernel=told.kernel, boots=told.boots, failed=failed,
                 timings=[timing.as_json() for timing in told.timings], steps=told.steps,
-                inside=str(told.inside) if told.inside and told.inside.exists() else None,
+                inside=[str(file) for file in told.inside if file.exists()],
             )  # fmt: skip
 
     def _ready(self, client: Guest | Native, which: str) -> None:

@@ -36,7 +36,7 @@ META = {"generic": "linux-image-amd64", "cloud": "linux-image-cloud-amd64"}
 UML = "uml"
 UML_KERNEL = Path("/usr/bin/linux.uml")
 UML_MODULES = Path("/usr/lib/uml/modules")
-FORMAT = 1  # of the cache's entries: count up when what is kept changes
+FORMAT = "1"  # of the cache: counted up when what is kept of a package changes
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Kernel:
 
 def cache_folder() -> Path:
     """Where unpacked kernels are kept: below the user's cache."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "nfsleuth" / "lab"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "nfsleuth" / "lab" / FORMAT
 
 
 def kernel(name: str) -> Kernel:
@@ -108,7 +108,7 @@ def _read(kept: Path) -> Kernel:
 
 
 def _fetch(package: str, kept: Path) -> None:
-    """Fetch, unpack, keep what guests need; another lab may do the same at the same time, and either may win."""
+    """Fetch, unpack, keep what guests need."""
     kept.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="fetch-", dir=kept.parent) as name:
         work = Path(name)
@@ -123,12 +123,10 @@ def _fetch(package: str, kept: Path) -> None:
         shutil.move(image, done / "vmlinuz")
         (done / "modules.cpio.gz").write_bytes(modules_archive(tree))
         (done / "kernel.json").write_text(json.dumps({"release": tree.name, "package": package_file.stem}))
-        for folder in (kept.parent, done):
-            folder.chmod(0o755)  # guests run as nobody and read them
         try:
             done.rename(kept)
         except OSError:
-            if not (kept / "kernel.json").exists():
+            if not (kept / "kernel.json").exists():  # else the other lab was faster
                 raise
 
 

@@ -21,7 +21,7 @@ from nfsleuth.errors import Exit, NfsleuthError
 from nfsleuth.lab import initramfs, qemu, servers
 from nfsleuth.lab.agents import Agent, end
 from nfsleuth.lab.kernels import Kernel
-from nfsleuth.lab.model import NIC_DRIVERS, Client, Experiment, Guest, Native, Workload, has_own_place
+from nfsleuth.lab.model import NIC_DRIVERS, USER_MODE, Client, Experiment, Guest, Native, Workload, has_own_place
 from nfsleuth.lab.network import Namespace, Network
 from nfsleuth.lab.outcome import Timing
 from nfsleuth.lab.recorders import Recorder, record
@@ -54,7 +54,7 @@ class Told:
     boots: int = 0
     timings: list[Timing] = field(default_factory=list)
     steps: list[tuple[str, float]] = field(default_factory=list)  # name, seconds
-    inside: Path | None = None  # a capture on its own side of a NAT
+    inside: list[Path] = field(default_factory=list)  # captures of its own side, one after the other
 
 
 def play(stage: Stage, client: Guest | Native, told: Told, ready: Callable[[], None]) -> None:
@@ -216,12 +216,11 @@ def _guest(stage: Stage, guest: Guest, told: Told, stack: ExitStack) -> Callable
     here, bridge = _bridge(stage, guest)
     mtu = stage.experiment.host(guest.host).mtu
     descriptors: tuple[int, ...] = ()
-    snaplen = _guest_snaplen(stage.experiment, guest)
     match guest.backend:
-        case "user" | "passt":
-            told.inside = machine.folder / "inside.pcap"
-            netdev = qemu.user() if guest.backend == "user" else qemu.stream(_passt(stage, stack, guest, here))
-            netdev += qemu.dump(told.inside, snaplen)
+        case "user":
+            netdev = qemu.user()
+        case "passt":
+            netdev = qemu.stream(_passt(stage, stack, guest, here))
         case "macvtap":
             tap, device = stage.network.macvtap(here, guest.mac, machine.folder)
             descriptor = os.open(device, os.O_RDWR)
@@ -233,8 +232,16 @@ def _guest(stage: Stage, guest: Guest, told: Told, stack: ExitStack) -> Callable
             tap = stage.network.tap(here, bridge, mtu, qemu.USER)
             netdev = qemu.hub(tap) if guest.backend == "hub" else qemu.tap(tap, vhost=guest.backend == "vhost")
             _inside(stage, stack, guest, told, here, tap)
-    command = here.command(*qemu.command(machine, [*netdev, *qemu.device(guest.nic, guest.mac)]))
-    return lambda: Agent(guest.name, command, stage.logs / f"{guest.name}.log", descriptors)
+
+    def start() -> Agent:
+        nic = [*netdev, *qemu.device(guest.nic, guest.mac)]
+        if guest.backend in USER_MODE:
+            told.inside.append(machine.folder / f"inside-{len(told.inside)}.pcap")  # a file per boot
+            nic += qemu.dump(told.inside[-1], _guest_snaplen(stage.experiment, guest))
+        command = here.command(*qemu.command(machine, nic))
+        return Agent(guest.name, command, stage.logs / f"{guest.name}.log", descriptors)
+
+    return start
 
 
 def _bridge(stage: Stage, guest: Guest) -> tuple[Namespace, str]:
@@ -293,9 +300,9 @@ def _inside(
     asked = any(capture.place == ("guest", client.name) for capture in stage.experiment.captures)
     if not asked and (has_own_place(client) or not _hidden(client)):
         return
-    told.inside = stage.scratch / f"{client.name}.inside.pcap"
+    told.inside.append(stage.scratch / f"{client.name}.inside.pcap")
     recorder = record(
-        here, interface, told.inside, _guest_snaplen(stage.experiment, client),
+        here, interface, told.inside[-1], _guest_snaplen(stage.experiment, client),
         stage.logs / f"{client.name}.inside.tcpdump.log",
     )  # fmt: skip
     stack.callback(_stop, recorder)

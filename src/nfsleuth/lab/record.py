@@ -54,7 +54,7 @@ class _Heard:
 
     progress: Progress
     accel: str = ""
-    files: dict[str, Path] = field(default_factory=dict)
+    files: dict[str, list[Path]] = field(default_factory=dict)  # of a capture, one after the other
     dropped: dict[str, int] = field(default_factory=dict)
     clients: dict[str, dict[str, Any]] = field(default_factory=dict)
 
@@ -67,7 +67,7 @@ class _Heard:
                 if proved:
                     accel.remember(answer)
             case {"captured": name, "file": file, "dropped": dropped}:
-                self.files[name] = Path(file)
+                self.files[name] = [Path(file)]
                 self.dropped[name] = dropped
             case {"told": name}:
                 self.clients[name] = event
@@ -185,11 +185,8 @@ def _kernels(experiment: Experiment, scratch: Path, progress: Progress) -> dict[
 def _server_programs(experiment: Experiment, progress: Progress) -> Path | None:
     if experiment.server.kind != "kernel":
         return None
-    root = kernels.cache_folder() / "nfs-kernel-server"
-    if not root.exists():
-        progress("programs of the kernel's NFS server")
-        servers.unpacked("nfs-kernel-server", root)
-    return root
+    progress("programs of the kernel's NFS server")
+    return servers.unpacked("nfs-kernel-server", kernels.cache_folder())
 
 
 def _finish(done: Record, heard: _Heard) -> Record:
@@ -198,7 +195,7 @@ def _finish(done: Record, heard: _Heard) -> Record:
 
     experiment, folder = done.experiment, done.folder
     for name, told in heard.clients.items():
-        inside = flows(api.calls(told["inside"])) if told["inside"] else ()
+        inside = (flow for file in told["inside"] for flow in flows(api.calls(file)))
         xids = frozenset(xid for flow in inside for xid in flow.xids)
         done.ran[name] = Ran(
             client=name, kernel=told["kernel"], boots=told["boots"], failed=told["failed"], inside=xids
@@ -237,24 +234,24 @@ def _conditions(done: Record, steps: dict[str, list[tuple[str, float]]]) -> dict
     }  # fmt: skip
 
 
-def _guest_captures(experiment: Experiment, heard: _Heard) -> dict[str, Path]:
+def _guest_captures(experiment: Experiment, heard: _Heard) -> dict[str, list[Path]]:
     """Captures that were made inside guests, by name."""
     found = {}
     for capture in experiment.captures:
         kind, name = capture.place
         inside = heard.clients.get(name, {}).get("inside") if kind == "guest" else None
         if inside:
-            found[capture.name] = Path(inside)
+            found[capture.name] = [Path(file) for file in inside]
     return found
 
 
-def _capture_file(experiment: Experiment, capture: Capture, folder: Path, source: Path) -> Path:
+def _capture_file(experiment: Experiment, capture: Capture, folder: Path, sources: list[Path]) -> Path:
     file = folder / f"{capture.name}.{capture.format}"
     if capture.format == "pcap":
-        shutil.copyfile(source, file)
+        pcapng.join(sources, file)
         return file
     comments = [f"nfsleuth lab, experiment {experiment.name}, seed {experiment.seed}", *who(experiment)]
-    pcapng.convert(source, file, comments, interface=capture.at)
+    pcapng.convert(sources, file, comments, interface=capture.at)
     return file
 
 

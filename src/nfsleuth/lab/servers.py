@@ -11,6 +11,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -120,11 +121,20 @@ def _answers(here: Namespace) -> bool:
     return subprocess.run(probe, check=False, capture_output=True).returncode == 0
 
 
-def unpacked(package: str, into: Path) -> Path:
-    """Fetch a Debian package and unpack it below `into`, which is then the root of its files."""
-    into.mkdir(parents=True, exist_ok=True)
-    run("apt-get", "-q", "-o", "APT::Sandbox::User=root", "download", package, cwd=into)
-    for file in into.glob("*.deb"):
-        run("dpkg-deb", "-x", file, into)
-        file.unlink()
-    return into
+def unpacked(package: str, cache: Path) -> Path:
+    """Fetch a Debian package and unpack it below `cache`, once; returns the root of its files."""
+    root = cache / package
+    if root.exists():
+        return root
+    cache.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="fetch-", dir=cache) as name:
+        work = Path(name)
+        run("apt-get", "-q", "-o", "APT::Sandbox::User=root", "download", package, cwd=work)
+        (file,) = work.glob("*.deb")
+        run("dpkg-deb", "-x", file, work / "root")
+        try:
+            (work / "root").rename(root)
+        except OSError:
+            if not root.exists():  # else another lab was faster
+                raise
+    return root
