@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
 from nfsleuth.errors import NfsleuthError
-from nfsleuth.lab.run import run
+from nfsleuth.lab.run import run, search_path
 
 Report = Callable[..., None]
 # Folders that programs of a lab write to, hidden from the machine by an empty one: names of network namespaces,
@@ -64,6 +64,7 @@ def _end_with(given: BinaryIO) -> None:
 
 def _private_machine() -> None:
     os.umask(0o022)
+    os.environ["PATH"] = search_path()
     for folder in HIDDEN:
         if Path(folder).is_dir():
             run("mount", "-t", "tmpfs", "-o", "mode=755", "tmpfs", folder)

@@ -9,13 +9,16 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from collections.abc import Callable, Iterable, Mapping
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from nfsleuth.errors import Exit, NfsleuthError
 from nfsleuth.lab import kernels
 from nfsleuth.lab.model import Client, Experiment, Guest, Host, Native
+from nfsleuth.lab.run import search_path
 
 TUN, VHOST, KVM = Path("/dev/net/tun"), Path("/dev/vhost-net"), Path("/dev/kvm")
 GANESHA_VFS = ("/usr/lib/x86_64-linux-gnu/ganesha/libfsalvfs.so", "/usr/lib/ganesha/libfsalvfs.so")
@@ -45,9 +48,7 @@ class _Kind:
 
 
 def _program(name: str) -> Callable[[], bool]:
-    # The folders of administrators' programs are not on every user's path.
-    path = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/local/sbin", "/usr/sbin", "/sbin"])
-    return lambda: shutil.which(name, path=path) is not None
+    return lambda: shutil.which(name, path=search_path()) is not None
 
 
 def _works(*steps: str) -> Callable[[], bool | None]:
@@ -65,21 +66,18 @@ def _works(*steps: str) -> Callable[[], bool | None]:
     return look
 
 
-class _namespace:  # noqa: N801 (used as a function)
+@contextmanager
+def _namespace() -> Iterator[list[str]]:
     """A network namespace for as long as a process waits in it; gives what to put before a command."""
-
-    def __enter__(self) -> list[str]:
-        self._holder = subprocess.Popen(
-            ["unshare", "--net", "cat"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
-        process = self._holder.pid
-        while self._holder.poll() is None and not _apart(process):
-            pass
-        return ["nsenter", "--net", "--target", str(process), "--"]
-
-    def __exit__(self, *_: object) -> None:
-        self._holder.kill()
-        self._holder.communicate()
+    command, nowhere = ["unshare", "--net", "cat"], subprocess.DEVNULL
+    holder = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=nowhere, stderr=nowhere)
+    try:
+        while holder.poll() is None and not _apart(holder.pid):
+            time.sleep(0.001)
+        yield ["nsenter", "--net", "--target", str(holder.pid), "--"]
+    finally:
+        holder.kill()
+        holder.communicate()
 
 
 def _apart(process: int) -> bool:
@@ -88,10 +86,14 @@ def _apart(process: int) -> bool:
 
 
 def _succeeds(command: list[str]) -> bool:
+    environment = os.environ | {"PATH": search_path()}
     try:
-        return subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False).returncode == 0
+        done = subprocess.run(
+            command, stdin=subprocess.DEVNULL, capture_output=True, check=False, env=environment
+        )  # fmt: skip
     except FileNotFoundError:
         return False
+    return done.returncode == 0
 
 
 def _apt_offers(name: str) -> Callable[[], bool]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import subprocess
 from pathlib import Path
@@ -9,6 +10,11 @@ from pathlib import Path
 from nfsleuth.errors import Exit, NfsleuthError
 
 Word = str | Path
+
+
+def search_path() -> str:
+    """Where programs are looked for: on the path, and in the folders of administrators' programs, which it may lack."""
+    return os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/local/sbin", "/usr/sbin", "/sbin"])
 
 
 def run(*words: Word, cwd: Path | None = None, given: str | None = None) -> str:
