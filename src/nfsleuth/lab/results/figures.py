@@ -15,6 +15,7 @@ from nfsleuth.lab.outcome import Timing
 from nfsleuth.lab.results.rates import STUDY, Spread, by_configuration, configuration, seconds_by_size
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 SMALL = 16 << 20  # bytes: the largest file of figure 1
@@ -52,7 +53,14 @@ def _lines(experiment: Experiment, timings: Sequence[Timing]) -> Lines:
 
 
 def _times(figure: Figure, lines: Lines, title: str) -> None:
+    """Lines of seconds against size; bars where there is only one size."""
     axes = figure.add_subplot()
+    sizes_drawn = {octets for line in lines.values() for octets in line}
+    if len(sizes_drawn) == 1:
+        (octets,) = sizes_drawn
+        _bars_of_seconds(axes, {label: line[octets] for label, line in lines.items()})
+        axes.set(title=f"{title}: {octets / 1e6:.3g} MB")
+        return
     for label, line in lines.items():
         medians = [s.median for s in line.values()]
         below = [s.median - s.low for s in line.values()]
@@ -66,6 +74,15 @@ def _times(figure: Figure, lines: Lines, title: str) -> None:
         axis.set_major_formatter("{x:g}")
     axes.grid(True, which="major", linewidth=0.3)
     axes.legend(frameon=False)
+
+
+def _bars_of_seconds(axes: Axes, spreads: Mapping[str, Spread]) -> None:
+    medians = [s.median for s in spreads.values()]
+    ends = [[s.median - s.low for s in spreads.values()], [s.high - s.median for s in spreads.values()]]
+    axes.barh(range(len(spreads)), medians, xerr=ends, height=0.6, capsize=3, color="#20639b")
+    axes.set_yticks(range(len(spreads)), list(spreads))
+    axes.invert_yaxis()
+    axes.set(xlabel="seconds to read it")
 
 
 def _bars(figure: Figure, measured: Mapping[str, Spread]) -> None:
