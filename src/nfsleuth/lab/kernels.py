@@ -116,7 +116,7 @@ def _fetch(package: str, kept: Path) -> None:
         run("apt-get", "-q", "-o", "APT::Sandbox::User=root", "download", package, cwd=work)
         (package_file,) = work.glob("*.deb")
         run("dpkg-deb", "-x", package_file, work / "tree")
-        (tree,) = (work / "tree/lib/modules").iterdir()
+        (tree,) = (work / "tree").glob("**/lib/modules/*")  # below /usr since Debian 13
         (image,) = (work / "tree/boot").glob("vmlinuz-*")
         done = work / "done"
         done.mkdir()
