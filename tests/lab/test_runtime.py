@@ -558,6 +558,45 @@ def test_a_record_in_use_is_left_alone(records, tmp_path):
         assert file.exists()
 
 
+class Broken:
+    """A task that is wrong: the bug of ours that must not be taken for a message."""
+
+    def run(self, report):
+        report(step="here")
+        raise ZeroDivisionError("a bug")
+
+
+class Refused(Broken):
+    def run(self, report):
+        raise NfsleuthError("no such thing", Exit.PARTS_MISSING)
+
+
+class Killed(Broken):
+    def run(self, report):
+        report(step=" ".join(sorted(path.name for path in Path("/proc").iterdir() if path.name.isdigit())))
+        os.kill(os.getpid(), 9)  # of no effect on the first process of a namespace
+        os._exit(9)
+
+
+@pytest.mark.lab
+@pytest.mark.parametrize(
+    ("task", "error", "why"),
+    [
+        (Broken(), RuntimeError, "ZeroDivisionError: a bug"),
+        (Refused(), NfsleuthError, "no such thing"),
+        (Killed(), NfsleuthError, "it was killed"),
+    ],
+)
+def test_how_a_task_ends_is_told_outside(records, monkeypatch, task, error, why):
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(Path(__file__).parents[2]), *sys.path]))
+    heard: list[dict] = []
+    with supervise.recorded() as run, pytest.raises(error, match=why):
+        supervise.apart(run, task, heard.append)
+    if isinstance(task, Killed):
+        assert heard == [{"step": "1"}]  # it is alone in its process namespace
+    assert list(records.iterdir()) == []
+
+
 def test_a_process_that_has_ended_has_no_start_time():
     with subprocess.Popen(["true"]) as process:
         pass

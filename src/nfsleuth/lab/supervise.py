@@ -141,6 +141,14 @@ def sweep() -> list[str]:
     return done
 
 
+def _ended(written: str) -> Exception:
+    """Why the lab's first process ended before its task: a bug of ours wrote a traceback, a kill writes nothing."""
+    if "Traceback" in written:
+        return RuntimeError(f"inside the lab:\n{written[-4000:]}")
+    said = written.strip().splitlines()[-1:] or ["it was killed; was there enough memory?"]
+    return NfsleuthError(f"the lab did not end by itself: {said[0]}", Exit.LAB_FAILED)
+
+
 def _read(content: bytes) -> Record | None:
     try:
         record = Record(**json.loads(content))
@@ -226,7 +234,7 @@ def apart(run: Run, task: object, heard: Callable[[dict[str, Any]], None]) -> No
                 raise NfsleuthError(event["error"], Exit(event["exit_code"]))
             heard(event)
         if process.wait():
-            raise RuntimeError(f"the lab ended with {process.returncode}:\n{log.read_text(errors='replace')[-4000:]}")
+            raise _ended(log.read_text(errors="replace"))
     finally:
         if process.poll() is None:
             _kill(process.pid)
