@@ -22,8 +22,8 @@ from nfsleuth.lab.run import Word, run
 OFFLOADS = ("tso", "gso", "gro", "tx", "rx", "sg")
 SWITCH = "switch"
 SERVER = "server"
-# `tc-tbf(8)`: a burst of 10 ms at 1 Gbit/s and a queue of 50 ms, as a small switch has.
-SHAPE = ("burst", "1280kb", "latency", "50ms")
+# tc-tbf(8): a burst is what passes unshaped. 10 ms of the rate, but some frames at least; a queue of 50 ms.
+BURSTS, FRAMES, LATENCY = 100, 4, "50ms"
 
 
 @dataclass(frozen=True)
@@ -185,7 +185,8 @@ class Network:
         there.ip("link", "set", port, "mtu", str(link.mtu), "master", bridge, "up")
         if link.rate:
             for machine, interface in ((here, "eth0"), (there, port)):
-                shape = ("tbf", "rate", f"{link.rate}bit", *SHAPE)
+                burst = max(link.rate // 8 // BURSTS, FRAMES * link.mtu)
+                shape = ("tbf", "rate", f"{link.rate}bit", "burst", str(burst), "latency", LATENCY)
                 run("tc", "-n", machine.name, "qdisc", "add", "dev", interface, "root", *shape)
 
     def _veth(self, here: Namespace, there: Namespace, mac: str) -> str:
