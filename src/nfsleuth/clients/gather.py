@@ -11,6 +11,7 @@ import numpy as np
 from nfsleuth.clients import facts
 from nfsleuth.clients.batch import BOOTS, FIELDS, Batch
 from nfsleuth.clients.facts import Link, Sighting
+from nfsleuth.clients.rates import Rates, measured
 from nfsleuth.clients.text import address_text, mac_text
 from nfsleuth.clients.trace_facts import TraceFacts
 from nfsleuth.trace.rows import Rows
@@ -65,11 +66,14 @@ class Gatherer:
         self._held = 0  # rows in `_pending`
         self._ended: list[np.ndarray] = []
         self._endings = 0  # rows in `_ended`
+        self._rates: dict[int, Rates] = {}  # of connections that have not ended
 
     def add(self, rows: Rows) -> None:
-        """Take in CONNECTION, IDENTITY and NEIGHBOUR rows; they are copied, the caller may use the arrays again."""
+        """Take in CONNECTION, IDENTITY, INTERVAL and NEIGHBOUR rows; they are copied, the arrays may be used again."""
         if len(rows.identities):
             self._hold(rows.identities, rows.text)
+        for uid, rates in measured(rows.intervals).items():
+            self._rates[uid] = self._rates[uid] + rates if uid in self._rates else rates
         if len(rows.connections):
             self._ended.append(rows.connections.copy())
             self._endings += len(rows.connections)
@@ -101,7 +105,8 @@ class Gatherer:
         mine = np.isin(held["uid"], ended["uid"])
         texts = list(self._texts)
         if len(ended):
-            self._total += Batch(ended, held[mine], texts).facts()
+            rates = {uid: self._rates.pop(uid) for uid in ended["uid"].tolist() if uid in self._rates}
+            self._total += Batch(ended, held[mine], texts, rates).facts()
         held = held[~mine]
         if len(held) > MOST_PENDING:
             held = self._forget(held)
