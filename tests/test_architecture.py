@@ -20,7 +20,7 @@ START = ("__init__", "__main__", "kernel_cache")  # what starts a process
 
 # Everything that a pure package may import from elsewhere: libraries that compute.
 COMPUTES = {
-    "__future__", "bisect", "collections", "csv", "dataclasses", "datetime", "enum", "functools", "hashlib", "heapq",
+    "__future__", "bisect", "collections", "contextlib", "csv", "dataclasses", "datetime", "enum", "functools", "hashlib", "heapq",
     "inspect", "ipaddress", "itertools", "json", "math", "operator", "random", "re", "statistics", "string", "struct",
     "textwrap", "tomllib", "types", "typing", "unicodedata",
     "jinja2", "markupsafe", "matplotlib", "numba", "numpy", "polars",
@@ -32,6 +32,7 @@ EXCEPTIONS = {
     ("evidence", "pkgutil"): "the same",
     ("evidence.data", "importlib"): "the tables that come with the package, read as resources",
     ("report.csv_report", "io"): "StringIO, text in memory",
+    ("report.figures", "io"): "BytesIO, a file in memory",
     ("report.plots", "io"): "StringIO, text in memory",
 }  # fmt: skip
 BUILTINS = {"open", "print", "input", "exec", "eval", "breakpoint"}

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import numpy as np
     import polars as pl
 
+    from nfsleuth.bandwidth.profile import Profile
     from nfsleuth.capture import Source
     from nfsleuth.capture.frames import Chunk
     from nfsleuth.clients.trace_facts import TraceFacts
@@ -38,18 +39,23 @@ def identify(
     rules: Rules | PathLike | None = None,
     priors: str | None = None,
     method: Method = "evidence",
+    profile: Profile | PathLike | None = None,
+    link: str | None = None,
     progress: Progress | None = None,
 ) -> Report:
     """Say who each NFS client in a trace is, and why. Needs bounded memory, whatever the size of the captures.
 
     paths: captures that together are one trace; ``-`` is standard input. rules: `Rules`, or a folder of TOML files with
     rules of your own that are added to the built-in ones. priors: what is likely beforehand, see `verdict.priors`.
-    method: "evidence", or "paper" for the two rules of the 2013 study alone. progress: called while reading with the
+    method: "evidence", or "paper" for the two rules of the 2013 study alone. profile: how fast clients of known kinds
+    read at this site (`bandwidth.profile`), or a TOML file of it; link: which of its links this is, None if it has
+    one only. progress: called while reading with the
     stored bytes read so far and the stored bytes in all (None if that is not known).
     """
+    tables = _rules(rules, profile, link)
     reading = _Reading(paths, progress=progress)
     found = _gathered(reading)
-    return conclude(found, reading.captures, rules=rules, priors=priors, method=method)
+    return conclude(found, reading.captures, rules=tables, priors=priors, method=method)
 
 
 def facts(*paths: PathLike, progress: Progress | None = None) -> TraceFacts:
@@ -68,6 +74,8 @@ def conclude(
     rules: Rules | PathLike | None = None,
     priors: str | None = None,
     method: Method = "evidence",
+    profile: Profile | PathLike | None = None,
+    link: str | None = None,
 ) -> Report:
     """The verdicts that follow from facts: what `identify` does after reading.
 
@@ -80,7 +88,7 @@ def conclude(
     return weigh(
         household(known),
         tuple(captures),
-        rules=_rules(rules),
+        rules=_rules(rules, profile, link),
         priors=None if priors is None else beforehand.parse(priors),
         method=method,
     )
@@ -349,8 +357,28 @@ def _gathered(reading: _Reading) -> TraceFacts:
     return gatherer.facts()
 
 
-def _rules(given: Rules | PathLike | None) -> Rules:
-    """The built-in rules, with those of a TOML file or of a folder of them."""
+def read_profile(place: PathLike) -> Profile:
+    """The profile in a TOML file. Raises NfsleuthError if it cannot be read, or is of another version."""
+    from nfsleuth.bandwidth.profile import from_toml
+
+    try:
+        text = Path(place).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise NfsleuthError(f"{place}: cannot be read as a profile ({error}); give a TOML file in UTF-8") from error
+    return from_toml(text, str(place))
+
+
+def _rules(given: Rules | PathLike | None, profile: Profile | PathLike | None = None, link: str | None = None) -> Rules:
+    """The built-in rules, with those of a TOML file or of a folder of them, and with a profile."""
+    from nfsleuth.bandwidth.profile import Profile
+
+    rules = _tables(given)
+    if profile is None:
+        return rules
+    return rules.with_profile(profile if isinstance(profile, Profile) else read_profile(profile), link)
+
+
+def _tables(given: Rules | PathLike | None) -> Rules:
     from nfsleuth.evidence.rules import Rules
 
     if isinstance(given, Rules):

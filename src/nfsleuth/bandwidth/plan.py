@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import random
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from statistics import fmean
 
 from nfsleuth.errors import NfsleuthError
 
@@ -56,6 +54,8 @@ class Plan:
 
     def steps(self) -> list[Step]:
         """All readings in order: the warm-up round, then the others."""
+        import random  # takes its time, and captures are read without it
+
         order = random.Random(self.seed)  # noqa: S311 - an order to be repeated, no secret
         found = []
         for number in range(self.rounds + 1):
@@ -100,7 +100,7 @@ def time_left(steps: Iterable[Step], took: Mapping[int, list[float]]) -> float:
 
     A size that was not read yet is judged by the rate of the nearest one that was.
     """
-    means = {size: fmean(seconds) for size, seconds in took.items() if seconds}
+    means = {size: sum(seconds) / len(seconds) for size, seconds in took.items() if seconds}
     total = 0.0
     for step in steps:
         if step.size not in means:

@@ -98,7 +98,8 @@ class Histogram:
 
 def bins(values: np.ndarray) -> np.ndarray:
     """int64[n] bin of each of float64[n] positive values."""
-    return np.clip(np.floor(np.log2(values) * STEPS), LOWEST, HIGHEST).astype(np.int64)
+    numbers: np.ndarray = np.clip(np.floor(np.log2(values) * STEPS), LOWEST, HIGHEST).astype(np.int64)
+    return numbers
 
 
 def _counted(values: np.ndarray) -> Histogram:
@@ -295,13 +296,16 @@ def main_limit(time: np.ndarray) -> np.ndarray:
     whole = np.maximum(time.sum(axis=1), 1)
     others = time.copy()
     others[:, Limit.CLIENT] = np.where(time[:, Limit.CLIENT] > HALF * whole, time[:, Limit.CLIENT], -1)
-    return others.argmax(axis=1)
+    limit: np.ndarray = others.argmax(axis=1)
+    return limit
 
 
 def _steady(rows: np.ndarray, way: int) -> np.ndarray:
     """bool[n]: whether the steps of `way` follow each other at the pace of a link."""
     many = rows["pace_count"][:, way] >= STEADY_LEAST
-    return many & (rows["pace_steady"][:, way] > STEADY * rows["pace_time"][:, way])
+    steady: np.ndarray = rows["pace_steady"][:, way] > STEADY * rows["pace_time"][:, way]
+    found: np.ndarray = many & steady
+    return found
 
 
 def _slots(rows: np.ndarray) -> np.ndarray:
@@ -312,7 +316,11 @@ def _slots(rows: np.ndarray) -> np.ndarray:
     """
     waiting = rows["spent"][:, Spent.SERVER]
     full = (rows["peak"] >= 2) & (waiting > 0) & (rows["at_peak"] >= FULL * waiting)
-    return full & (rows["shortest_wait"] > 0) & (rows["waited"] <= UNQUEUED * rows["shortest_wait"] * rows["calls"])
+    short: np.ndarray = (rows["shortest_wait"] > 0) & (
+        rows["waited"] <= UNQUEUED * rows["shortest_wait"] * rows["calls"]
+    )
+    found: np.ndarray = full & short
+    return found
 
 
 def _cell(rows: np.ndarray, octets: np.ndarray, time: np.ndarray) -> Cell:
