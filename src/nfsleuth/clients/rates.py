@@ -349,9 +349,21 @@ def _cell(rows: np.ndarray, octets: np.ndarray, time: np.ndarray) -> Cell:
 
 
 def _timeline(rows: np.ndarray, octets: np.ndarray, time: np.ndarray) -> Timeline:
-    """INTERVAL[n] at the moments in which they began."""
-    line = Timeline()
-    for at, moved, spent in zip((rows["begin"] >> FINEST).tolist(), octets.tolist(), time.tolist(), strict=True):
-        moment = Moment(moved, tuple(spent))
-        line.moments[at] = line.moments[at] + moment if at in line.moments else moment
+    """INTERVAL[n] spread evenly over the moments that they lie in.
+
+    Each part is the difference of two rounded sums since the interval's begin, so that parts add up to the same whether
+    moments are short or long.
+    """
+    longest = int((rows["end"] - rows["begin"]).max())
+    line = Timeline(FINEST + max(0, (longest >> FINEST).bit_length() - 8))  # an interval touches at most 257 moments
+    amounts = np.column_stack([octets, time])
+    for begin, end, whole in zip(rows["begin"].tolist(), rows["end"].tolist(), amounts.tolist(), strict=True):
+        done = [0] * len(whole)
+        for at in range(begin >> line.fineness, ((end - 1) >> line.fineness) + 1):
+            share = min((at + 1) << line.fineness, end) - begin
+            until = [amount * share // (end - begin) for amount in whole]
+            part = [now - before for now, before in zip(until, done, strict=True)]
+            moment = Moment(part[0], tuple(part[1:]))
+            line.moments[at] = line.moments[at] + moment if at in line.moments else moment
+            done = until
     return line + Timeline()

@@ -24,6 +24,7 @@ from nfsleuth.report.escape import shortened, visible
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
     from matplotlib.figure import Figure
 
 P = ParamSpec("P")
@@ -218,21 +219,41 @@ def _times(axes: Axes, runs: Sequence[Timings], title: str, *, large: bool | Non
         high = [(r.seconds.high or m) - m for m, r in zip(middle, rows, strict=True)]
         axes.errorbar(
             [r.size / 1e6 for r in rows], middle, yerr=[low, high], capsize=2, linewidth=1.2, markersize=4,
-            color=COLOURS[number % len(COLOURS)], marker=MARKS[number % len(MARKS)], label=_label(run.label or run.target),
+            color=COLOURS[number % len(COLOURS)], marker=MARKS[number % len(MARKS)],
+            label=_label(run.label or run.target),
         )  # fmt: skip
     if large is None and logarithmic:
         axes.set_xscale("log")
         axes.set_yscale("log")
+        _plain_ticks(axes.yaxis)
+        ticks = sorted(shown)
     else:
         axes.set_ylim(bottom=0)
-    ticks = sorted(shown)
-    axes.set_xticks(
-        [size / 1e6 for size in ticks], [human(size) for size in ticks], rotation=45 if len(ticks) > 6 else 0
-    )
-    axes.minorticks_off()
+        ticks = _apart(sorted(shown))
+    turned = 45 if len(ticks) > 6 else 0
+    axes.set_xticks([size / 1e6 for size in ticks], [human(size) for size in ticks], rotation=turned)
+    axes.xaxis.minorticks_off()
     axes.set_xlabel("file size")
     axes.set_ylabel("seconds")
     axes.set_title(title, loc="left")
+
+
+def _apart(sizes: Sequence[int]) -> list[int]:
+    """Those of ascending `sizes` whose names do not lie on one another on a linear axis; the largest is kept."""
+    kept: list[int] = []
+    for size in reversed(sizes):
+        if not kept or kept[-1] - size > 0.06 * sizes[-1]:
+            kept.append(size)
+    return kept[::-1]
+
+
+def _plain_ticks(axis: Axis) -> None:
+    """Marks at 1, 2 and 5 of each decade, written as plain numbers."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_formatter(NullFormatter())
 
 
 def _bars(axes: Axes, runs: Sequence[Timings]) -> None:
@@ -267,6 +288,7 @@ def _labels(axes: Axes, cell: Cell) -> None:
     axes.set_yticks(range(len(cell.groups)), [f"{_label(g.label.name)} ({len(g.ratios)})" for g in cell.groups])
     axes.set_ylim(len(cell.groups) - 0.5, -0.5)
     axes.set_xscale("log")
+    _plain_ticks(axes.xaxis)
     axes.set_xlabel(f"own speed relative to native ({math.exp(cell.baseline):.3g} MB/s)")
     axes.set_title(f"{cell.kind.operation}, {human(cell.kind.size)}", loc="left")
 
