@@ -21,6 +21,7 @@ from nfsleuth.clients.rates import LIMITS, Rates
 from nfsleuth.errors import NfsleuthError
 from nfsleuth.report import study_values, words
 from nfsleuth.report.escape import shortened, visible
+from nfsleuth.verdict.model import Report
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 P = ParamSpec("P")
-FORMATS = ("svg", "png", "pdf")
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c6d31", "#5b5b5b")
 MARKS = "osD^vPX*"
 LIMIT_COLOURS = ("#d55e00", "#0072b2", "#009e73", "#cc79a7", "#bbbbbb")  # in the order of `Limit`
@@ -71,16 +71,8 @@ def _settings() -> AbstractContextManager[None]:
     return mpl.rc_context(_SETTINGS)  # type: ignore[arg-type]
 
 
-def format_of(path: str) -> str:
-    """The format that a file's name asks for. Raises NfsleuthError if it is none of `FORMATS`."""
-    ending = path.rpartition(".")[2].lower()
-    if ending not in FORMATS:
-        raise NfsleuthError(f"{path}: a figure is written as .svg, .png or .pdf; choose one of these endings")
-    return ending
-
-
 def render(figure: Figure, kind: str) -> bytes:
-    """The figure as a file of one of `FORMATS`; the same bytes for the same figure."""
+    """The figure as a file of one of `formats.FORMATS`; the same bytes for the same figure."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.backends.backend_pdf import FigureCanvasPdf
     from matplotlib.backends.backend_svg import FigureCanvasSVG
@@ -149,6 +141,25 @@ def timeline(rates: Rates, name: str) -> Figure:
 
 
 @_styled
+def timelines(report: Report) -> Figure:
+    """`timeline` of each client that moved file data, one below the other, those that moved most first.
+
+    Raises NfsleuthError if none did.
+    """
+    shown = sorted((v for v in report.clients if v.facts.rates.cells), key=lambda v: -v.facts.bytes_received)[
+        :MOST_RUNS
+    ]
+    if not shown:
+        raise NfsleuthError("there is nothing to draw: no client moved 64 kB of file data in one go")
+    figure, axes = _figure(len(shown), 1, (8.4, 0.6 + 2 * len(shown)))
+    for (panel,), verdict in zip(axes, shown, strict=True):
+        draw_timeline(panel, verdict.facts.rates)
+        panel.set_title(_label(verdict.id), loc="left")
+        panel.legend(loc="upper left", bbox_to_anchor=(1, 1))
+    return figure
+
+
+@_styled
 def profile(known: Profile, link: str, client: Recognition | None = None, name: str = "") -> Figure:
     """Own speeds by label relative to native, a panel per kind of transfer; `client` is drawn into its own.
 
@@ -160,13 +171,9 @@ def profile(known: Profile, link: str, client: Recognition | None = None, name: 
     rows = sum(max(len(cell.groups), 1) for cell in cells)
     figure, axes = _figure(len(cells), 1, (7, 1.3 * len(cells) + 0.35 * rows))
     for (panel,), cell in zip(axes, cells, strict=True):
-        _labels(panel, cell)
+        draw_labels(panel, cell)
         if client is not None:
-            text = _label(name) or "this client"
-            panel.axvline(
-                math.exp(client.ratio), color=COLOURS[1], linewidth=1.5, label=f"{text}: {client.own:.3g} MB/s"
-            )
-            panel.legend(loc="upper left", bbox_to_anchor=(1, 1))
+            draw_client(panel, client, name)
     return figure
 
 
@@ -276,7 +283,14 @@ def _bars(axes: Axes, runs: Sequence[Timings]) -> None:
     axes.set_title("Read bandwidth", loc="left")
 
 
-def _labels(axes: Axes, cell: Cell) -> None:
+def draw_client(axes: Axes, client: Recognition, name: str) -> None:
+    """A line through the labels, where a client lies."""
+    text = f"{_label(name) or 'this client'}: {client.own:.3g} MB/s"
+    axes.axvline(math.exp(client.ratio), color=COLOURS[1], linewidth=1.5, label=text)
+    axes.legend(loc="upper left", bbox_to_anchor=(1, 1))
+
+
+def draw_labels(axes: Axes, cell: Cell) -> None:
     """A row per label: its clients as marks, median and spread as a bar."""
     for number, group in enumerate(cell.groups):
         colour = COLOURS[number % len(COLOURS)]

@@ -63,7 +63,7 @@ def measure(job: Job, progress: Progress | None = None) -> Timings:
     """Time the readings of ``job.plan``.
 
     A run that cannot go on (the mount hangs, goes stale, a file is changed) ends with what it has and says why in
-    `Timings.problem`. Raises NfsleuthError if nothing could be measured; KeyboardInterrupt ends the run, files removed.
+    `Timings.problem`; so does one that is stopped by Ctrl-C. Raises NfsleuthError if nothing could be measured.
     """
     run = Timings(
         job.target, "", job.plan.block, job.label, seed=job.plan.seed, rounds=job.plan.rounds,
@@ -80,8 +80,9 @@ def measure(job: Job, progress: Progress | None = None) -> Timings:
             f"{job.target}: no sign of life for {job.timeout:g} s; is the server up? (mount and dmesg say more)"
         )
     except KeyboardInterrupt:
-        run.problem = "stopped"
-        raise
+        if not run.trials:
+            raise
+        run.problem = "stopped before its end"
     finally:
         _end(worker, state)
     if state.error is not None and not run.trials:
