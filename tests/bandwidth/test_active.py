@@ -14,8 +14,7 @@ import pytest
 from nfsleuth.bandwidth.active import Job, measure, stores, supervise
 from nfsleuth.bandwidth.active import loop as timed
 from nfsleuth.bandwidth.active.stores import Cache, Folder
-from nfsleuth.bandwidth.guest import file_name
-from nfsleuth.bandwidth.plan import Plan
+from nfsleuth.bandwidth.plan import Plan, file_name
 from nfsleuth.errors import NfsleuthError
 
 SMALL = Plan((5000, 300_000), rounds=2, seed=1)

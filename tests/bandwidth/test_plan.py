@@ -1,15 +1,13 @@
-"""Sizes, order of trials, the estimate of time, and timings that come back out of JSON and of a guest's console."""
+"""Sizes, order of trials, the estimate of time, and timings that come back out of JSON."""
 
 import json
-import subprocess
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nfsleuth.bandwidth import guest
 from nfsleuth.bandwidth.plan import Plan, Step, human, parse_size, parse_sizes, time_left
-from nfsleuth.bandwidth.timings import Timings, Trial, from_json, to_json
+from nfsleuth.bandwidth.timings import Timings, Trial, from_json, from_rows, to_json
 from nfsleuth.errors import NfsleuthError
 
 
@@ -97,40 +95,14 @@ def test_what_is_no_json_object_is_refused(text):
         from_json(text, "x.json")
 
 
-# Guests
+# A lab's timings
 
 
-def test_the_guest_script_times_files_in_a_shell(tmp_path):
-    plan = Plan((5000, 100_000), rounds=2, seed=1)
-    for size in (0, *plan.sizes):
-        (tmp_path / guest.file_name(size)).write_bytes(b"x" * size)
-    script = guest.script(plan, str(tmp_path))
-    done = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=True)
-    result = guest.timings("Booting...\n[ 1.0] " + done.stdout, plan, "guest", "virtio")
-    assert result.problem is None
-    assert sorted((t.size, t.round, t.warmup) for t in result.trials) == [
-        (size, number, number == 0) for size in plan.sizes for number in range(3)
+def test_a_labs_rows_become_runs():
+    rows = [
+        {"client": c, "octets": 1000, "seconds": s, "round": n} for c, s in (("a", 1.0), ("b", 2.0)) for n in (1, 2)
     ]
-    assert result.overhead > 0
-
-
-def test_what_reading_nothing_takes_is_taken_off():
-    mark = guest.MARK
-    console = (
-        f"{mark} 0 0 1000000\n{mark} 0 1 3000000\n{mark} 5000 0 9000000\nnoise\n{mark} 5000 1 12000000\n{mark} end\n"
-    )
-    result = guest.timings(console, Plan((5000,), rounds=1), "guest")
-    assert [(t.round, t.seconds) for t in result.trials] == [(0, pytest.approx(0.007)), (1, pytest.approx(0.010))]
-
-
-def test_a_guest_that_stopped_early_is_told():
-    mark = guest.MARK
-    result = guest.timings(f"{mark} 5000 1 12000000\n{mark} failed 5000 2\n{mark} 50", Plan((5000,)), "guest")
-    assert len(result.trials) == 1
-    assert "before the last trial" in result.problem
-    assert any("1 trials failed" in note for note in result.notes)
-
-
-@given(st.text(alphabet=st.characters(codec="utf-8"), max_size=200))
-def test_a_console_may_say_anything(text):
-    assert guest.timings(f"{guest.MARK} {text}\n{text}", Plan((5000,)), "guest").problem
+    runs = from_rows(rows, "lab", 4096, {"b": "virtio bridged", "c": "native"})
+    assert [(r.label, r.rounds, len(r.trials)) for r in runs] == [("virtio bridged", 2, 2)]
+    with pytest.raises(NfsleuthError, match="damaged"):
+        from_rows([{"client": "a"}], "lab", 4096, {"a": "native"})

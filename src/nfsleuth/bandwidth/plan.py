@@ -95,6 +95,11 @@ def human(size: int) -> str:
     return str(size)
 
 
+def file_name(size: int) -> str:
+    """Name of the file of `size` bytes."""
+    return f"nfsleuth-bench-{size}"
+
+
 def time_left(steps: Iterable[Step], took: Mapping[int, list[float]]) -> float:
     """Seconds that `steps` will take, judged by what earlier ones `took` (s per size).
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
@@ -110,6 +110,25 @@ class Timings:
         large = [size for size in counted if size >= LARGE] or [max(counted)]
         rates = [trial.rate for size in large for trial in counted[size]]
         return bootstrapped(rates), "files of " + ", ".join(human(size) for size in large)
+
+
+def from_rows(rows: Iterable[Mapping[str, Any]], target: str, block: int, labels: Mapping[str, str]) -> list[Timings]:
+    """Runs out of the rows of a lab's timings.json: {"client", "octets", "seconds", "round"}, one per reading.
+
+    labels: by client, in the order of the runs; clients that are not in it are left out. Raises NfsleuthError if a row
+    is damaged.
+    """
+    runs = {client: Timings(target, "guest", block, label) for client, label in labels.items()}
+    for row in rows:
+        try:
+            run = runs.get(str(row["client"]))
+            trial = _trial(row["octets"], row["round"], row["seconds"], False)
+        except (KeyError, TypeError, ValueError) as error:
+            raise NfsleuthError(f"timings are damaged ({error}); measure again", _BAD) from error
+        if run is not None:
+            run.trials.append(trial)
+            run.rounds = max(run.rounds, trial.round)
+    return [run for run in runs.values() if run.trials]
 
 
 def to_json(run: Timings) -> dict[str, Any]:

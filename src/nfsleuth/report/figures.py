@@ -136,7 +136,6 @@ def timeline(rates: Rates, name: str) -> Figure:
     figure, axes = _figure(1, 1, (8.4, 2.6))
     draw_timeline(axes[0][0], rates)
     axes[0][0].set_title(_label(name), loc="left")
-    axes[0][0].legend(loc="upper left", bbox_to_anchor=(1, 1))
     return figure
 
 
@@ -155,7 +154,6 @@ def timelines(report: Report) -> Figure:
     for (panel,), verdict in zip(axes, shown, strict=True):
         draw_timeline(panel, verdict.facts.rates)
         panel.set_title(_label(verdict.id), loc="left")
-        panel.legend(loc="upper left", bbox_to_anchor=(1, 1))
     return figure
 
 
@@ -194,6 +192,7 @@ def draw_timeline(axes: Axes, rates: Rates) -> None:
         if any(part):
             axes.bar(left, part, width, bottom, align="edge", color=LIMIT_COLOURS[number], label=name)
         bottom = [b + p for b, p in zip(bottom, part, strict=True)]
+    axes.legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
     axes.set_xlabel(f"seconds after {words.clock(start)}")
     axes.set_ylabel("MB/s")
 

@@ -82,11 +82,7 @@ def over_time(verdict: Verdict) -> str:
     if not verdict.facts.rates.timeline.moments:
         return ""
 
-    def draw(axes: Axes) -> None:
-        figures.draw_timeline(axes, verdict.facts.rates)
-        axes.legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
-
-    return _drawn((8.4, 2.2), draw)
+    return _drawn((8.4, 2.2), lambda axes: figures.draw_timeline(axes, verdict.facts.rates))
 
 
 def beside_profile(report: Report, verdict: Verdict) -> str:

@@ -19,7 +19,7 @@ from typing import Any
 
 from nfsleuth.bandwidth.active import loop
 from nfsleuth.bandwidth.active.stores import Cache, File, refuse_sparse
-from nfsleuth.bandwidth.guest import file_name
+from nfsleuth.bandwidth.plan import file_name
 from nfsleuth.errors import Exit, NfsleuthError
 
 NAMES = ("libnfs.so.13", "libnfs.so.14", "libnfs.so.16", "libnfs.so.12", "libnfs.so.11")

@@ -14,8 +14,7 @@ from pathlib import Path
 from typing import Protocol
 
 from nfsleuth.bandwidth.active import loop
-from nfsleuth.bandwidth.guest import file_name
-from nfsleuth.bandwidth.plan import human
+from nfsleuth.bandwidth.plan import file_name, human
 from nfsleuth.errors import Exit, NfsleuthError
 
 PIECE = 1 << 20  # bytes written at once
