@@ -33,6 +33,7 @@ Examples:
   nfsleuth profile merge lab.toml site.toml -o all.toml
   nfsleuth profile merge site.toml -o - | grep -c client
 """
+LACKS_SHOWN = 8
 VALUED = ("-o", "--output", "--link", "--client")  # options of `learn` that another word follows
 
 
@@ -100,8 +101,10 @@ def learn(
     before = _read([output]) if output != options.STDOUT and Path(output).exists() else None
     with options.watching(quiet) as progress:
         found, lacks = api.learn(ctx.meta["labelled"], link=link, client=client, progress=progress)
-    for text in [] if quiet else lacks:
+    for text in [] if quiet else lacks[:LACKS_SHOWN]:
         click.echo(f"nfsleuth: {_shown(text)}", err=True)
+    if len(lacks) > LACKS_SHOWN and not quiet:
+        click.echo(f"nfsleuth: and {len(lacks) - LACKS_SHOWN} more that nothing was learnt from", err=True)
     if not found.rows:
         raise NfsleuthError(f"nothing learnt: {lacks[0] if lacks else 'no NFS in these captures'}")
     whole = found if before is None else before + found

@@ -30,7 +30,9 @@ LEAST = 64 << 10  # bytes: one READ of a usual size
 THINKING = 10_000_000  # ns of nothing outstanding from which on it is the application that wants nothing
 OVER = 500_000_000  # ns of nothing outstanding that end an interval
 ABANDONED = 2_000_000_000  # ns of silence after which calls without a reply count as lost
-ROOM = 2 * 1460  # bytes: a window with less is full (a sender waits for a whole segment, RFC 9293 section 3.8.6.2.1)
+# Bytes of two segments. A window with less is full: a sender waits for a whole segment (RFC 9293 section 3.8.6.2.1).
+# Of what is not acknowledged, less is no sign of anything: an acknowledgment may wait for a second segment (3.8.6.3).
+ROOM = 2 * 1460
 NO_SCALE = 255
 MOST_SCALE = 14  # RFC 7323 section 2.3
 MOST_WAITING = 1 << 20
@@ -155,9 +157,10 @@ def _account(s, c, client, now):
     time = now - flow["last"]
     if time <= 0:
         return
-    under_way = flow["known"][server] == 1 and flow["top"][server] != flow["acked"][server]
+    unacknowledged = ahead(flow["top"][server], flow["acked"][server]) if flow["known"][server] == 1 else 0
+    under_way = unacknowledged > 0
     asked = flow["replying"] == 1 or flow["calling"] == 1 or flow["waiting"] > 0
-    if asked or under_way:
+    if asked or unacknowledged >= ROOM:
         if time > ABANDONED:
             _close(s, c)
             flow["waiting"] = 0
