@@ -235,7 +235,7 @@ class Batch:
         self._describe_client_ids(found, places, mine)
         for n, uid in zip(place.tolist(), self.connections["uid"][rows].tolist(), strict=True):
             if uid in self.rates:
-                found[n].rates += self.rates[uid]
+                found[n]["rates"] = found[n].get("rates", Rates()) + self.rates[uid]
         alive = np.zeros(len(found), np.int64)
         np.maximum.at(alive, place, self._alive()[rows])
         return {
