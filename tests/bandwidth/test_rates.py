@@ -134,6 +134,23 @@ def test_a_window_of_unknown_scale_claims_nothing():
     assert shares(link)["client"] < 0.1
 
 
+@pytest.mark.parametrize(("scaling", "expected"), [(True, "network"), (False, "client")])
+def test_windows_are_scaled_only_if_both_sides_scale(scaling, expected):
+    """A window field of 512 is 64 kB in a scale of 7, and 512 bytes, too few for a segment, without scaling."""
+    link = Link()
+    if scaling:
+        link.shake_hands()
+    else:
+        link.talk.handshake()  # its SYN-ACK has no scale
+    for _ in range(20):
+        xid = link.ask()
+        link.answer(xid, gap=0.2, after=lambda sent: link.acknowledge(window=512 << 7) if sent % 14480 == 0 else None)
+        link.acknowledge(window=512 << 7)
+        link.wait(0.05)
+    found = shares(link)
+    assert max(found, key=found.get) == expected
+
+
 def test_an_idle_application_is_told():
     found = shares(reads(Link().shake_hands(), turn=30, count=20))
     assert found["application"] > 0.9

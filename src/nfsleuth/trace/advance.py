@@ -241,7 +241,7 @@ def _syn(s, c, side, p, buf, end):
         conn["role"] = Role.SYN.value
         conn["flip"] = side
     conn["synack_time"] = 0
-    window_scale(s, c, side, p["scale"])
+    window_scale(s, c, side, p["scale"], p["options_bad"])
     if conn["payload"][side] == 0:
         stream.begin(s, 2 * c + side, p["sequence"] + 1)
 
@@ -251,7 +251,7 @@ def _syn_ack(s, c, side, p, buf, end):
     conn = s["conns"][c]
     if conn["synack_time"] == 0:
         tcp.read_syn_options(p, buf, end)
-        window_scale(s, c, side, p["scale"])
+        window_scale(s, c, side, p["scale"], p["options_bad"])
         conn["synack_time"] = max(s["control"][Control.TIME], 1)
         conn["handshake"] = NONE
         if conn["syns"] == 0:

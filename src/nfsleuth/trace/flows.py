@@ -61,9 +61,19 @@ def clear_flow(s, c):
 
 
 @part
-def window_scale(s, c, side, scale):
-    """The SYN of `side` announced this window scale, -1 none. A SYN without one turns scaling off (RFC 7323)."""
-    s["flows"][c]["scale"][side] = min(max(scale, 0), MOST_SCALE)
+def window_scale(s, c, side, scale, unread):
+    """The SYN of `side` announced this window scale, -1 none: then neither side scales (RFC 7323 section 2.2).
+
+    unread: 1 if its options were not captured or not understood.
+    """
+    flow = s["flows"][c]
+    if unread:
+        flow["scale"][side] = NO_SCALE
+    elif scale < 0:
+        flow["scale"][0] = 0
+        flow["scale"][1] = 0
+    else:
+        flow["scale"][side] = min(scale, MOST_SCALE)
 
 
 @part

@@ -231,7 +231,7 @@ LARGEST_FRAME = 262_144  # what a reader hands out at most (MAXIMUM_SNAPLEN of l
 class Budget:
     """How much a tracker may remember. All sizes are numbers of rows, powers of 2.
 
-    With the defaults the tables take about 75 MB of address space, of which only what is used becomes memory.
+    With the defaults the tables take about 130 MB of address space, of which only what is used becomes memory.
     """
 
     connections: int = 1 << 16
