@@ -22,6 +22,7 @@ from nfsleuth.bandwidth.timings import Timings, Trial
 from nfsleuth.errors import Exit, NfsleuthError
 
 SILENCE = 60.0  # s without a sign of life after which the file system counts as hanging
+STARTING = 30.0  # s that Python may take to begin on a busy machine: that is not the file system's silence
 FAREWELL = 5.0  # s that a worker gets to remove its files
 STEP = 1.0  # s by which wall clock and monotonic clock may come apart in a run before it is noted
 NEAR_CEILING = 0.5  # share of the loop's own rate from which on a result is suspect of measuring the loop
@@ -135,13 +136,15 @@ def _events(worker: subprocess.Popen[str], timeout: float) -> Iterator[dict[str,
         lines.put(None)
 
     threading.Thread(target=listen, daemon=True).start()
+    patience = max(timeout, STARTING)
     while True:
         try:
-            line = lines.get(timeout=timeout)
+            line = lines.get(timeout=patience)
         except queue.Empty as error:
             raise TimeoutError from error
         if line is None:
             return
+        patience = timeout
         yield json.loads(line)
 
 

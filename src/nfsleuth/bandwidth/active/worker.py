@@ -61,6 +61,7 @@ def main() -> None:
     work = Work(
         given["target"], plan, stores.Cache(given["cache"]), given["server_drop"], given["keep"], given["timeout"]
     )
+    work.say("at", what="opening", size=0, done=0)
     try:
         _run(work)
     except NfsleuthError as error:
