@@ -8,7 +8,7 @@ readable one is counted, never raised), and with `WRONG_USE` for rules or priors
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import numpy as np
     import polars as pl
 
+    from nfsleuth.bandwidth.profile import Label, Profile
     from nfsleuth.capture import Source
     from nfsleuth.capture.frames import Chunk
     from nfsleuth.clients.trace_facts import TraceFacts
@@ -38,18 +39,23 @@ def identify(
     rules: Rules | PathLike | None = None,
     priors: str | None = None,
     method: Method = "evidence",
+    profile: Profile | PathLike | None = None,
+    link: str | None = None,
     progress: Progress | None = None,
 ) -> Report:
     """Say who each NFS client in a trace is, and why. Needs bounded memory, whatever the size of the captures.
 
     paths: captures that together are one trace; ``-`` is standard input. rules: `Rules`, or a folder of TOML files with
     rules of your own that are added to the built-in ones. priors: what is likely beforehand, see `verdict.priors`.
-    method: "evidence", or "paper" for the two rules of the 2013 study alone. progress: called while reading with the
+    method: "evidence", or "paper" for the two rules of the 2013 study alone. profile: how fast clients of known kinds
+    read at this site (`bandwidth.profile`), or a TOML file of it; link: which of its links this is, None if it has
+    one only. progress: called while reading with the
     stored bytes read so far and the stored bytes in all (None if that is not known).
     """
+    tables = _rules(rules, profile, link)
     reading = _Reading(paths, progress=progress)
     found = _gathered(reading)
-    return conclude(found, reading.captures, rules=rules, priors=priors, method=method)
+    return conclude(found, reading.captures, rules=tables, priors=priors, method=method)
 
 
 def facts(*paths: PathLike, progress: Progress | None = None) -> TraceFacts:
@@ -68,6 +74,8 @@ def conclude(
     rules: Rules | PathLike | None = None,
     priors: str | None = None,
     method: Method = "evidence",
+    profile: Profile | PathLike | None = None,
+    link: str | None = None,
 ) -> Report:
     """The verdicts that follow from facts: what `identify` does after reading.
 
@@ -80,7 +88,7 @@ def conclude(
     return weigh(
         household(known),
         tuple(captures),
-        rules=_rules(rules),
+        rules=_rules(rules, profile, link),
         priors=None if priors is None else beforehand.parse(priors),
         method=method,
     )
@@ -349,8 +357,96 @@ def _gathered(reading: _Reading) -> TraceFacts:
     return gatherer.facts()
 
 
-def _rules(given: Rules | PathLike | None) -> Rules:
-    """The built-in rules, with those of a TOML file or of a folder of them."""
+def read_profile(place: PathLike) -> Profile:
+    """The profile in a TOML file. Raises NfsleuthError if it cannot be read, or is of another version."""
+    from nfsleuth.bandwidth.profile import from_toml
+
+    try:
+        text = Path(place).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise NfsleuthError(f"{place}: cannot be read as a profile ({error}); give a TOML file in UTF-8") from error
+    return from_toml(text, str(place))
+
+
+def learn(
+    labelled: Iterable[tuple[str | None, PathLike]],
+    *,
+    link: str = "",
+    client: str | None = None,
+    progress: Progress | None = None,
+) -> tuple[Profile, list[str]]:
+    """Learn from captures how fast clients of known kinds read.
+
+    labelled: (label, capture), each capture a trace of its own; label: as `bandwidth.profile.parse_label` takes it, or
+    None to take it from NAME.labels.json beside the capture, as the lab writes them. link: name of the wire. client:
+    only this address. Returns the profile, and what was not learnt from and why, in words.
+    """
+    from nfsleuth.bandwidth import profile as profiles
+    from nfsleuth.clients.split import household
+    from nfsleuth.verdict.conclude import named
+
+    rows: list[profiles.Learnt] = []
+    lacks: list[str] = []
+    for label, path in labelled:
+        known = None if label is None else profiles.parse_label(label)
+        labels = _labels_beside(path) if known is None else {}
+        clients = named(household(facts(path, progress=progress)).clients)
+        addresses = [one.address for _, one in clients]
+        for name, one in clients:
+            called = known or labels.get(one.address)
+            if client not in (None, one.address) or not one.nfs_calls:
+                continue
+            source = f"{Path(path).name} {name}"
+            if called is None or (known is None and addresses.count(one.address) > 1):
+                lacks.append(f"{source}: its labels do not say what it is")
+                continue
+            learnt, lacking = profiles.learn(one.rates, called, link, source)
+            rows += learnt
+            lacks += lacking
+    return profiles.Profile() + profiles.Profile(rows), lacks
+
+
+_ENDINGS = {".zst", ".gz", ".xz", ".lz4", ".bz2", ".pcap", ".pcapng", ".cap", ".snoop"}
+
+
+def _labels_beside(path: PathLike) -> dict[str, Label]:
+    """What NAME.labels.json says of each address; nothing of clients that only stand in for others.
+
+    Raises NfsleuthError if there is no such file, or if it cannot be read.
+    """
+    import json
+
+    from nfsleuth.bandwidth.profile import STATES, Label
+
+    place = Path(path)
+    while place.suffix in _ENDINGS:
+        place = place.with_suffix("")
+    place = place.with_name(f"{place.name}.labels.json")
+    try:
+        document = json.loads(place.read_text(encoding="utf-8"))
+        found: dict[str, Label] = {}
+        for client in document["clients"]:
+            if client["state"] in STATES and not client.get("standin_for_native"):
+                words = [client["state"]] if client["state"] == "native" else [client.get("nic"), client.get("backend")]
+                found[client["address"]] = Label(" ".join(filter(None, words)), client["state"])
+    except FileNotFoundError as error:
+        raise NfsleuthError(f"{path}: what is in it? Put --label NAME before it, or {place.name} beside it") from error
+    except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
+        raise NfsleuthError(f"{place}: holds no labels ({error!r}); see --label") from error
+    return {} if document.get("derived_from") else found
+
+
+def _rules(given: Rules | PathLike | None, profile: Profile | PathLike | None = None, link: str | None = None) -> Rules:
+    """The built-in rules, with those of a TOML file or of a folder of them, and with a profile."""
+    from nfsleuth.bandwidth.profile import Profile
+
+    rules = _tables(given)
+    if profile is None:
+        return rules
+    return rules.with_profile(profile if isinstance(profile, Profile) else read_profile(profile), link)
+
+
+def _tables(given: Rules | PathLike | None) -> Rules:
     from nfsleuth.evidence.rules import Rules
 
     if isinstance(given, Rules):

@@ -47,7 +47,7 @@ def with_acknowledgements(frames, rng):
 
 def comparable(seen):
     """Every row, without the bytes of padding between fields; the seeds of the hash tables differ."""
-    tables = (seen.connections, seen.neighbours, seen.calls, seen.identities)
+    tables = (seen.connections, seen.neighbours, seen.calls, seen.identities, seen.intervals)
     rows = [sorted(tuple(map(str, r)) for r in t.tolist()) for t in tables]
     return rows, sorted(seen.texts), sorted(seen.names), seen.odd
 

@@ -39,6 +39,8 @@ Examples:
 @options.rules
 @options.prior
 @options.method
+@options.profile
+@options.link
 @options.quiet
 def explain(
     what: tuple[str, ...],
@@ -48,6 +50,8 @@ def explain(
     rules: str | None,
     prior: tuple[str, ...],
     method: Method,
+    profile: str | None,
+    link: str | None,
     quiet: bool,
 ) -> int:
     """Show the evidence behind a verdict, or a rule.
@@ -62,7 +66,9 @@ def explain(
     if len(what) == 1 and not Path(what[0]).exists() and what[0] != options.STDOUT:
         return _rule(what[0], as_json)
     *captures, client = what if len(what) > 1 and not Path(what[-1]).is_file() else [*what, ""]
-    report = options.identified(captures, rules=rules, prior=prior, method=method, quiet=quiet)
+    report = options.identified(
+        captures, rules=rules, prior=prior, method=method, profile=profile, link=link, quiet=quiet
+    )
     if not report.clients:
         return options.require_nfs(report, quiet)
     found = clients(report, client) if client else list(report.clients)

@@ -29,9 +29,12 @@ Examples:
 @click.option("--csv", metavar="FILE", help="Write a CSV line per client to FILE; - is stdout.")
 @click.option("--parquet", metavar="FILE", help="Write clients with their evidence to a Parquet FILE; - is stdout.")
 @click.option("--html", metavar="FILE", help="Write one self-contained page to FILE; - is stdout.")
+@click.option("--plot", metavar="FILE", help="Draw rates over time, and what limited them: .svg, .png or .pdf.")
 @options.rules
 @options.prior
 @options.method
+@options.profile
+@options.link
 @click.option("--verbose", "-v", is_flag=True, help="Show all captures and all oddities.")
 @options.quiet
 def identify(
@@ -41,9 +44,12 @@ def identify(
     csv: str | None,
     parquet: str | None,
     html: str | None,
+    plot: str | None,
     rules: str | None,
     prior: tuple[str, ...],
     method: Method,
+    profile: str | None,
+    link: str | None,
     verbose: bool,
     quiet: bool,
 ) -> int:
@@ -54,14 +60,20 @@ def identify(
 
     Exit codes: 0 done, 2 wrong use, 3 a capture cannot be read, 4 no NFS found.
     """
-    targets = {"--csv": csv, "--parquet": parquet, "--html": html}
+    targets = {"--csv": csv, "--parquet": parquet, "--html": html, "--plot": plot}
+    if plot:
+        from nfsleuth.report.formats import format_of
+
+        format_of(plot)
     for target in targets.values():
         options.check_target(target)
     to_stdout = [name for name, target in targets.items() if target == options.STDOUT] + ["--json"] * as_json
     if len(to_stdout) > 1:
         raise NfsleuthError(f"{' and '.join(to_stdout)} both want standard output; give one of them a FILE")
-    report = options.identified(captures, rules=rules, prior=prior, method=method, quiet=quiet)
-    _write(report, csv, parquet, html)
+    report = options.identified(
+        captures, rules=rules, prior=prior, method=method, profile=profile, link=link, quiet=quiet
+    )
+    _write(report, csv, parquet, html, plot)
     if as_json:
         from nfsleuth.report import json_report
 
@@ -73,7 +85,7 @@ def identify(
     return options.require_nfs(report, quiet)
 
 
-def _write(report: Report, csv: str | None, parquet: str | None, html: str | None) -> None:
+def _write(report: Report, csv: str | None, parquet: str | None, html: str | None, plot: str | None) -> None:
     """Write the results that go to files. What a format needs is imported for that format."""
     if csv:
         from nfsleuth.report import csv_report
@@ -90,3 +102,8 @@ def _write(report: Report, csv: str | None, parquet: str | None, html: str | Non
         from nfsleuth.report import html as pages
 
         options.write(html, pages.page(report, nfsleuth.__version__))
+    if plot:
+        from nfsleuth.report import figures
+        from nfsleuth.report.formats import format_of
+
+        options.write(plot, figures.render(figures.timelines(report), format_of(plot)))

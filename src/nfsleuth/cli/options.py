@@ -43,10 +43,21 @@ method = click.option(
     show_default=True,
     help="All evidence, or only the two rules of the 2013 paper.",
 )
+profile = click.option("--profile", metavar="FILE", help="Compare how fast clients read with a site's profile.")
+link = click.option("--link", help="Which of the profile's links the captures are of, where it has several.")
 quiet = click.option("--quiet", "-q", is_flag=True, help="No progress bar and no notices.")
 
 
-def identified(captures: Sequence[str], rules: str | None, prior: Sequence[str], method: Method, quiet: bool) -> Report:
+def identified(
+    captures: Sequence[str],
+    *,
+    rules: str | None,
+    prior: Sequence[str],
+    method: Method,
+    profile: str | None,
+    link: str | None,
+    quiet: bool,
+) -> Report:
     """Read and conclude, telling the person at the terminal what takes time."""
     from nfsleuth import api
 
@@ -56,6 +67,8 @@ def identified(captures: Sequence[str], rules: str | None, prior: Sequence[str],
             rules=rules,
             priors=",".join(prior) if prior else None,
             method=method,
+            profile=profile,
+            link=link,
             progress=progress,
         )
 

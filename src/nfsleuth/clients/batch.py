@@ -16,13 +16,14 @@ Everything is counted by column (`tally`), so that a connection costs little Pyt
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple, cast
 
 import numpy as np
 
 from nfsleuth.clients.facts import CLIENT_IDS_KEPT, ClientId, Facts, Seen, Syn, Traffic
+from nfsleuth.clients.rates import Rates
 from nfsleuth.clients.tally import Column, Tally, distinct, tally
 from nfsleuth.clients.text import address_text, decode, decode_pair, mac_text, session_text
 from nfsleuth.clients.trace_facts import Kind, Strand, StrandKey, TraceFacts
@@ -129,7 +130,10 @@ class _Columns:
 class Batch:
     """Connections that have ended, and their identities, on the way to `TraceFacts`."""
 
-    def __init__(self, connections: np.ndarray, identities: np.ndarray, texts: list[bytes]) -> None:
+    def __init__(
+        self, connections: np.ndarray, identities: np.ndarray, texts: list[bytes], rates: Mapping[int, Rates]
+    ) -> None:
+        self.rates = rates  # by uid
         self.connections = connections[np.argsort(connections["uid"], kind="stable")]
         self.identities = identities[np.argsort(identities["frame"], kind="stable")]
         self.texts = texts
@@ -229,6 +233,9 @@ class Batch:
         places = place_of[self.of[mine]]
         self._describe_identities(found, places, mine)
         self._describe_client_ids(found, places, mine)
+        for n, uid in zip(place.tolist(), self.connections["uid"][rows].tolist(), strict=True):
+            if uid in self.rates:
+                found[n]["rates"] = found[n].get("rates", Rates()) + self.rates[uid]
         alive = np.zeros(len(found), np.int64)
         np.maximum.at(alive, place, self._alive()[rows])
         return {

@@ -10,6 +10,8 @@ from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, field, fields
 from typing import Any, Generic, TypeVar
 
+from nfsleuth.clients.rates import Rates
+
 SAMPLES = 4  # frame numbers kept per value
 MOST = 512  # distinct values kept per kind
 
@@ -199,6 +201,7 @@ class Facts:
     errors: int = 0
     reads: Traffic = field(default_factory=Traffic)
     writes: Traffic = field(default_factory=Traffic)
+    rates: Rates = field(default_factory=Rates)  # how fast it moved data, and what limited it
     frames_sent: int = 0
     bytes_sent: int = 0
     bytes_received: int = 0

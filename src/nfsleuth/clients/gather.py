@@ -11,13 +11,15 @@ import numpy as np
 from nfsleuth.clients import facts
 from nfsleuth.clients.batch import BOOTS, FIELDS, Batch
 from nfsleuth.clients.facts import Link, Sighting
+from nfsleuth.clients.rates import Rates, measured
 from nfsleuth.clients.text import address_text, mac_text
 from nfsleuth.clients.trace_facts import TraceFacts
 from nfsleuth.trace.rows import Rows
-from nfsleuth.trace.tables import CONNECTION, Identity, Neighbour
+from nfsleuth.trace.tables import CONNECTION, INTERVAL, Identity, Neighbour
 
 BATCH = 1 << 14  # connections that are counted at once
 MOST_PENDING = 1 << 18  # identity rows held for connections that have not ended
+MOST_INTERVALS = 1 << 14  # that wait to be added up, 5 MB
 MOST_TEXT = 1024  # bytes kept of one text: the longest that the protocols allow (NFS4_OPAQUE_LIMIT, MNTPATHLEN)
 
 # Identity rows that the server sends as well, and that are believed from it.
@@ -65,11 +67,19 @@ class Gatherer:
         self._held = 0  # rows in `_pending`
         self._ended: list[np.ndarray] = []
         self._endings = 0  # rows in `_ended`
+        self._intervals: list[np.ndarray] = []
+        self._waiting = 0  # rows in `_intervals`
+        self._rates: dict[int, Rates] = {}  # of connections that have not ended
 
     def add(self, rows: Rows) -> None:
-        """Take in CONNECTION, IDENTITY and NEIGHBOUR rows; they are copied, the caller may use the arrays again."""
+        """Take in CONNECTION, IDENTITY, INTERVAL and NEIGHBOUR rows; they are copied, the arrays may be used again."""
         if len(rows.identities):
             self._hold(rows.identities, rows.text)
+        if len(rows.intervals):
+            self._intervals.append(rows.intervals.copy())
+            self._waiting += len(rows.intervals)
+            if self._waiting >= MOST_INTERVALS:
+                self._measure()
         if len(rows.connections):
             self._ended.append(rows.connections.copy())
             self._endings += len(rows.connections)
@@ -94,14 +104,22 @@ class Gatherer:
         self._pending.append(held)
         self._held += len(held)
 
+    def _measure(self) -> None:
+        """Add up the intervals that wait: many at a time, since each connection among them costs some Python."""
+        for uid, rates in measured(np.concatenate([*self._intervals, np.empty(0, INTERVAL)])).items():
+            self._rates[uid] = self._rates[uid] + rates if uid in self._rates else rates
+        self._intervals, self._waiting = [], 0
+
     def _digest(self) -> None:
         """Count the connections that have ended, with their identities; keep the other identities."""
+        self._measure()
         ended = np.concatenate([*self._ended, np.empty(0, CONNECTION)])
         held = np.concatenate([*self._pending, np.empty(0, PENDING)])
         mine = np.isin(held["uid"], ended["uid"])
         texts = list(self._texts)
         if len(ended):
-            self._total += Batch(ended, held[mine], texts).facts()
+            rates = {uid: self._rates.pop(uid) for uid in ended["uid"].tolist() if uid in self._rates}
+            self._total += Batch(ended, held[mine], texts, rates).facts()
         held = held[~mine]
         if len(held) > MOST_PENDING:
             held = self._forget(held)

@@ -34,6 +34,7 @@ from dataclasses import dataclass, replace
 from functools import cache, lru_cache
 from typing import Any
 
+from nfsleuth.bandwidth.profile import Profile
 from nfsleuth.errors import NfsleuthError
 from nfsleuth.evidence import data
 from nfsleuth.evidence.addresses import IPAddress, mac_number
@@ -133,11 +134,27 @@ class Rules:
     nats: tuple[NatNetwork, ...]
     names: tuple[NamePattern, ...]
     files: tuple[FilePattern, ...]
+    profile: Profile | None = None  # how fast clients of known kinds read at this site
+    link: str = ""  # which of the profile's links it is
 
     @staticmethod
     def builtin() -> Rules:
         """The tables that come with nfsleuth; parsed once per process."""
         return _builtin()
+
+    def with_profile(self, profile: Profile, link: str | None = None) -> Rules:
+        """These rules, and a profile to compare read speeds with. link: one of its links; None: the only one it has.
+
+        Raises NfsleuthError if the profile cannot serve: it is empty, or the link is not in it or not named.
+        """
+        if not profile.rows:
+            raise NfsleuthError("the profile is empty; make one with: nfsleuth profile learn")
+        links = profile.links
+        if link is None and len(links) > 1:
+            raise NfsleuthError(f"the profile has several links; name one with --link: {', '.join(map(repr, links))}")
+        if link is not None and link not in links:
+            raise NfsleuthError(f"the profile has no link {link!r}; it has {', '.join(map(repr, links))}")
+        return replace(self, profile=profile, link=links[0] if link is None else link)
 
     def with_user(self, text: str, name: str) -> Rules:
         """These rules and those of the TOML in `text`, which came from the file `name`.

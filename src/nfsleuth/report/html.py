@@ -11,12 +11,17 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
 
+from nfsleuth.bandwidth.plan import human
+from nfsleuth.clients.rates import LIMITS, Limit
 from nfsleuth.report import plots, words
 from nfsleuth.report.escape import shortened, visible
 from nfsleuth.verdict.model import Report, Verdict, Weighed
 
 if TYPE_CHECKING:
     from jinja2 import Template
+
+
+MOST_DRAWN = 40  # clients whose rates are drawn
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +45,9 @@ def page(report: Report, version: str = "") -> str:
         shared=[h for h in report.hosts if len(h.clients) > 1],
         rates=Markup(plots.read_rates(report)),  # noqa: S704 - Matplotlib escapes the text that it is given
         activity=Markup(plots.activity(report)),  # noqa: S704
+        over_time={v.id: Markup(plots.over_time(v)) for v in report.clients[:MOST_DRAWN]},  # noqa: S704
+        beside={v.id: Markup(plots.beside_profile(report, v)) for v in report.clients[:MOST_DRAWN]},  # noqa: S704
+        limits=tuple(zip(LIMITS, Limit, strict=True)),
     )
 
 
@@ -84,6 +92,7 @@ def _template() -> Template:
         "short": _short,
         "percent": words.percent,
         "size": words.size,
+        "human": human,
         "duration": words.duration,
     }
     environment.globals |= {"words": words, "waterfall": waterfall, "set_aside": set_aside}

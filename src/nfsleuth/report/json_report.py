@@ -8,9 +8,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from nfsleuth.clients.rates import LIMITS, Cell, Kind, Limit
 from nfsleuth.evidence.model import HYPOTHESES
 from nfsleuth.report import words
 from nfsleuth.verdict.model import Capture, Host, Report, Verdict, Weighed
+
+QUANTILES = {"p10": 0.1, "p50": 0.5, "p90": 0.9}
 
 IDENTIFY = "nfsleuth.identify/1"
 EXPLAIN = "nfsleuth.explain/1"
@@ -90,11 +93,38 @@ def client(verdict: Verdict) -> dict[str, Any]:
             "calls": facts.reads.calls,
             "bytes": facts.reads.bytes,
             "MBps": None if rate is None else round(rate, 3),
-            "client_limited_MBps": None,
+            "client_limited_MBps": _short(facts.rates.client_limited_rate),
         },
         "writes": {"calls": facts.writes.calls, "bytes": facts.writes.bytes},
+        "rates": [_cell(kind, facts.rates.cells[kind]) for kind in sorted(facts.rates.cells)],
         "evidence": [evidence(w) for w in verdict.weighed],
     }
+
+
+def _cell(kind: Kind, cell: Cell) -> dict[str, Any]:
+    """How fast transfers of one kind went, and what limited them."""
+    return {
+        "operation": kind.operation,
+        "size": kind.size,
+        "intervals": cell.intervals,
+        "bytes": cell.bytes,
+        "calls": cell.calls,
+        "MBps": _short(cell.rate),
+        "limited_by": {name: round(cell.share(limit), 4) for name, limit in zip(LIMITS, Limit, strict=True)},
+        "client_limited": {
+            "intervals": cell.client_limited,
+            **{f"MBps_{name}": _short(cell.limited_own.quantile(share)) for name, share in QUANTILES.items()},
+        },
+        "gap_ms": {name: _short(cell.gaps.quantile(share)) for name, share in QUANTILES.items()},
+        "ack_stride": None if cell.stride is None else round(cell.stride),
+        "zero_windows": cell.zero_windows,
+        "retransmitted": cell.retransmitted,
+    }
+
+
+def _short(value: float | None) -> float | None:
+    """Three decimals, or null."""
+    return None if value is None else round(value, 3)
 
 
 def evidence(row: Weighed) -> dict[str, Any]:

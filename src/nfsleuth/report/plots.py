@@ -9,14 +9,16 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from nfsleuth.report import words
+from nfsleuth.bandwidth.recognise import recognise
+from nfsleuth.report import figures, words
 from nfsleuth.report.escape import shortened, visible
 from nfsleuth.verdict.model import Report, Verdict
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 MOST = 40  # clients in a figure
 LABEL = 40  # characters of a client's label
@@ -75,6 +77,53 @@ def activity(report: Report) -> str:
     return _figure(seen, draw)
 
 
+def over_time(verdict: Verdict) -> str:
+    """MB/s of file data over time, coloured by what limited the client. Empty if it moved none."""
+    if not verdict.facts.rates.timeline.moments:
+        return ""
+
+    return _drawn((8.4, 2.2), lambda axes: figures.draw_timeline(axes, verdict.facts.rates))
+
+
+def beside_profile(report: Report, verdict: Verdict) -> str:
+    """How fast the client is beside the labels of the report's profile. Empty if that cannot be said."""
+    if report.profile is None or not verdict.facts.rates.cells:
+        return ""
+    found = recognise(verdict.facts.rates, report.profile, report.link)
+    if isinstance(found, str):
+        return ""
+    cell = report.profile.cells(report.link)[found.kind]
+
+    def draw(axes: Axes) -> None:
+        figures.draw_labels(axes, cell)
+        figures.draw_client(axes, found, verdict.id)
+
+    return _drawn((8.4, 1.1 + 0.3 * len(cell.groups)), draw)
+
+
+def _drawn(size: tuple[float, float], draw: Callable[[Axes], None]) -> str:
+    """Whatever `draw` puts on the axes, as the text of an ``<svg>`` element."""
+    import matplotlib as mpl
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+    from matplotlib.figure import Figure
+
+    with mpl.rc_context(_SETTINGS):  # type: ignore[arg-type]
+        figure = Figure(figsize=size, layout="constrained")
+        axes = figure.subplots()
+        draw(axes)
+        axes.grid(linewidth=0.5)
+        axes.set_axisbelow(True)
+        axes.spines[["top", "right"]].set_visible(False)
+        return _written(figure, FigureCanvasSVG)
+
+
+def _written(figure: Figure, canvas: Callable[[Figure], Any]) -> str:
+    out = io.StringIO()
+    nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+    canvas(figure).print_svg(out, metadata=nothing)
+    return _embedded(out.getvalue())
+
+
 def _figure(clients: Sequence[Verdict], draw: Callable[[Axes], None]) -> str:
     """One row per client, from the top, and whatever `draw` puts on the axes, as the text of an ``<svg>`` element."""
     import matplotlib as mpl
@@ -92,10 +141,7 @@ def _figure(clients: Sequence[Verdict], draw: Callable[[Axes], None]) -> str:
         axes.set_axisbelow(True)
         axes.spines[["top", "right", "left"]].set_visible(False)
         axes.tick_params(length=0)
-        out = io.StringIO()
-        nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
-        FigureCanvasSVG(figure).print_svg(out, metadata=nothing)  # type: ignore[no-untyped-call]
-    return _embedded(out.getvalue())
+        return _written(figure, FigureCanvasSVG)
 
 
 def _label(verdict: Verdict) -> str:

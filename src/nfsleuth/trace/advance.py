@@ -11,10 +11,12 @@ import numpy as np
 from nfsleuth.compiled import NO, YES, ZERO, entry, part
 from nfsleuth.trace import shortcut, stream
 from nfsleuth.trace.connections import close, create, emit, find, is_full, observe_frame
+from nfsleuth.trace.flows import end_flow, observe, window_scale
 from nfsleuth.trace.hashing import mix
 from nfsleuth.trace.neighbours import HSRP_PORT, meet, meet_arp, meet_llc, meet_other
 from nfsleuth.trace.notes import note
 from nfsleuth.trace.pending import unanswered
+from nfsleuth.trace.sequence import ahead
 from nfsleuth.trace.state import (
     HEAD,
     IN_CHUNK,
@@ -22,6 +24,7 @@ from nfsleuth.trace.state import (
     NONE,
     RESERVE_ARENA,
     RESERVE_CONNECTIONS,
+    RESERVE_INTERVALS,
     RESERVE_MESSAGES,
     RESERVE_ROWS,
     RESERVE_TEXT,
@@ -76,6 +79,7 @@ def _is_nearly_full(s):
         s["control"][Control.MESSAGES] > len(s["messages"]) - RESERVE_MESSAGES
         or s["control"][Control.ARENA] > len(s["arena"]) - RESERVE_ARENA
         or s["control"][Control.CONNECTIONS] > len(s["closed"]) - RESERVE_CONNECTIONS
+        or s["control"][Control.INTERVALS] > len(s["intervals"]) - RESERVE_INTERVALS
     )
 
 
@@ -93,6 +97,7 @@ def _end(s, buf, first):
                     stream.segment(s, 2 * c + side, buf, ZERO, ZERO, cursor["next"], ZERO)
                 if cursor["head"] >= 0:
                     stream.lose(s, 2 * c + side)
+            end_flow(s, c)
     return last
 
 
@@ -164,7 +169,7 @@ def _tcp(s, p, buf, end):
     c, side = found >> 1, found & 1
     if flags & tcp.SYN:
         if flags & tcp.ACK:
-            _syn_ack(s, c, side, p)
+            _syn_ack(s, c, side, p, buf, end)
         else:
             _syn(s, c, side, p, buf, end)
     if observe_frame(s, c, side, p):
@@ -180,9 +185,11 @@ def _tcp(s, p, buf, end):
         conn["zero_windows"][side] += 1
     if length <= 1 and flags & (tcp.SYN | tcp.FIN | tcp.RST) == 0:
         cursor = s["cursors"][2 * c + side]
-        if cursor["phase"] != Phase.NEW and stream.ahead(p["sequence"], cursor["next"]) == -1:
+        if cursor["phase"] != Phase.NEW and ahead(p["sequence"], cursor["next"]) == -1:
             conn["keepalives"][side] += 1
             return
+    if flags & (tcp.SYN | tcp.RST) == 0 and flags & tcp.ACK:
+        observe(s, c, side, p["sequence"], length, p["acknowledged"], p["window"])
     if length > 0 and flags & (tcp.SYN | tcp.RST) == 0:
         at = p["payload_at"]
         if p["fragment_more"] == 1:
@@ -198,7 +205,7 @@ def _begins_again(s, p, found):
         return False  # a retransmission, or the same frame captured twice
     cursor = s["cursors"][found]
     if conn["syns"] == 0 and cursor["phase"] != Phase.NEW:
-        since = stream.ahead(cursor["next"], p["sequence"] + 1)
+        since = ahead(cursor["next"], p["sequence"] + 1)
         if 0 <= since < LATE_SYN:
             return False  # it began what is known already: the capture has the frames out of order
     return conn["payload"][0] + conn["payload"][1] > 0
@@ -234,14 +241,17 @@ def _syn(s, c, side, p, buf, end):
         conn["role"] = Role.SYN.value
         conn["flip"] = side
     conn["synack_time"] = 0
+    window_scale(s, c, side, p["scale"], p["options_bad"])
     if conn["payload"][side] == 0:
         stream.begin(s, 2 * c + side, p["sequence"] + 1)
 
 
 @part
-def _syn_ack(s, c, side, p):
+def _syn_ack(s, c, side, p, buf, end):
     conn = s["conns"][c]
     if conn["synack_time"] == 0:
+        tcp.read_syn_options(p, buf, end)
+        window_scale(s, c, side, p["scale"], p["options_bad"])
         conn["synack_time"] = max(s["control"][Control.TIME], 1)
         conn["handshake"] = NONE
         if conn["syns"] == 0:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from nfsleuth.compiled import part
+from nfsleuth.trace.flows import clear_flow, end_flow
 from nfsleuth.trace.hashing import mix
 from nfsleuth.trace.notes import note
 from nfsleuth.trace.state import NONE, Control, Phase
@@ -175,6 +176,7 @@ def reset(s, c):
     conn["write_bytes"] = 0
     conn["last_call"] = 0
     conn["names_left"] = s["control"][Control.NAMES]
+    clear_flow(s, c)
 
 
 @part
@@ -210,6 +212,7 @@ def _worth(conn):
 @part
 def close(s, c):
     """Hand out connection `c`, forget it and free its slot."""
+    end_flow(s, c)
     emit(s, c)
     release_buffers(s, c)
     conn = s["conns"][c]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
+
+from nfsleuth.trace.tables import INTERVAL
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,6 +16,7 @@ class Rows:
     connections: CONNECTION[n], those that ended, were dropped for want of space, or (at the end, in a snapshot) all.
     identities: IDENTITY[n], calls: CALL[n]; their `at`, `name_at` refer to `text`.
     neighbours: NEIGHBOUR[n], only at the end and in a snapshot.
+    intervals: INTERVAL[n], the stretches of moving file data that have ended.
     oddities, oddity_frames: int64[len(Oddity)], counts and first frames since the start of the trace.
     """
 
@@ -24,3 +27,4 @@ class Rows:
     text: bytes
     oddities: np.ndarray
     oddity_frames: np.ndarray
+    intervals: np.ndarray = field(default_factory=lambda: np.empty(0, INTERVAL))

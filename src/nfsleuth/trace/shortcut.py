@@ -11,6 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from nfsleuth.compiled import part
+from nfsleuth.trace.flows import observe
 from nfsleuth.trace.state import Control, Phase
 from nfsleuth.wire import ethernet, ip, tcp
 from nfsleuth.wire.fields import be16, be32, be48, u8
@@ -84,6 +85,8 @@ def goes_on(s, buf, at, end):
         or (length > 0 and length >= cursor["skip"])
     ):
         return False
+    sequence, acknowledged = be32(buf, transport + 4), be32(buf, transport + 8)
+    observe(s, np.int64(k >> np.uint64(1)), np.int64(side), sequence, length, acknowledged, be16(buf, transport + 14))
     conn["last"] = s["control"][Control.TIME]
     conn["last_frame"] = s["control"][Control.FRAME]
     conn["frames"][side] += 1

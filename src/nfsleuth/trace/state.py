@@ -84,6 +84,33 @@ CONN = np.dtype(
     align=True,
 )
 
+FLOW = np.dtype(
+    [
+        ("open", np.uint8),  # 1: an interval is being measured
+        # TCP, index is the side that sends the data
+        ("known", np.uint8, 2),  # 1: `top` and `acked` are
+        ("scale", np.uint8, 2),  # window scale that the side announced in its SYN; 255 unknown
+        ("recovering", np.uint8, 2),  # 1: until `recover` is acknowledged
+        ("top", np.int64, 2),  # sequence number behind the last byte that it sent
+        ("acked", np.int64, 2),
+        ("room_ends", np.int64, 2),  # sequence number behind the receiver's window; -1 unknown
+        ("recover", np.int64, 2),
+        ("sent", np.int64, 2),  # time of its last segment with data
+        ("paced", np.int64),  # time of the client's last acknowledgment while data was under way, 0 none
+        ("pace_time", np.int64, len(tables.Pace)),  # ns and bytes of the last step
+        ("pace_bytes", np.int64, len(tables.Pace)),
+        # RPC
+        ("waiting", np.int32),  # calls of the client whose reply has not begun
+        ("calling", np.uint8),  # 1: inside a call
+        ("replying", np.uint8),  # 1: inside a reply
+        ("alone", np.int64),  # time of the call that is the only one outstanding, 0 if there are others
+        ("last", np.int64),  # until when the time is accounted for
+        ("turn", np.int64),  # ns of nothing outstanding, not yet put down to anything
+        ("ended", np.int64),  # end of the interval before; 0 none
+    ],
+    align=True,
+)
+
 
 class Phase(IntEnum):
     """How a direction of a TCP connection is being read."""
@@ -187,6 +214,7 @@ class Control(IntEnum):
     MESSAGES = 19  # rows in `messages`
     ARENA = 20  # bytes used in `arena`
     RETRY = 21  # 1: the messages must be decoded before this frame can be taken in
+    INTERVALS = 22  # rows in `intervals`
 
 
 N_CONTROL = len(Control)
@@ -203,7 +231,7 @@ LARGEST_FRAME = 262_144  # what a reader hands out at most (MAXIMUM_SNAPLEN of l
 class Budget:
     """How much a tracker may remember. All sizes are numbers of rows, powers of 2.
 
-    With the defaults the tables take about 75 MB of address space, of which only what is used becomes memory.
+    With the defaults the tables take about 130 MB of address space, of which only what is used becomes memory.
     """
 
     connections: int = 1 << 16
@@ -216,6 +244,7 @@ class Budget:
     messages: int = 1 << 14  # RPC messages found before they are decoded
     identities: int = 1 << 16  # rows before they are handed out
     calls: int = 1 << 16
+    intervals: int = 1 << 13
     text: int = 1 << 22
     names: int = 256  # file names reported per connection
 
@@ -237,6 +266,7 @@ RESERVE_ARENA = _MOST_BYTES + 2 * HEAD
 RESERVE_ROWS = HEAD // 4
 RESERVE_TEXT = HEAD + 2 * LONGEST_NAME
 RESERVE_CONNECTIONS = 64
+RESERVE_INTERVALS = 256  # of one frame come at most one per message, of 16 bytes at least, and those lie 50 ms apart
 
 
 @cache  # one object per budget: machine code is bound to it
@@ -252,6 +282,8 @@ def state_dtype(budget: Budget, keep_calls: bool) -> np.dtype[np.void]:
             ("oddities", np.int64, len(tables.Oddity)),
             ("oddity_frames", np.int64, len(tables.Oddity)),
             ("conns", CONN, n),
+            ("flows", FLOW, n),
+            ("so_far", tables.INTERVAL, n),  # the interval that is being measured on each connection
             ("cursors", CURSOR, 2 * n),  # side A and B of connection c at 2c and 2c + 1
             ("buckets", np.int32, 2 * n),  # first connection of a hash chain
             ("recent", np.int32, RECENT),  # a stream that was met last at its place, see trace.shortcut
@@ -272,6 +304,7 @@ def state_dtype(budget: Budget, keep_calls: bool) -> np.dtype[np.void]:
             ("identities", tables.IDENTITY, budget.identities + RESERVE_ROWS),
             ("calls", tables.CALL, (budget.calls if keep_calls else 1) + RESERVE_ROWS),
             ("neighbours", tables.NEIGHBOUR, budget.neighbours),
+            ("intervals", tables.INTERVAL, budget.intervals + RESERVE_INTERVALS),
             ("text", np.uint8, budget.text + RESERVE_TEXT),
         ],
         align=True,

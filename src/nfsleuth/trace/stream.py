@@ -16,13 +16,14 @@ import numpy as np
 
 from nfsleuth.compiled import NO, YES, ZERO, part
 from nfsleuth.trace.connections import NFS_PORT, forget_record
+from nfsleuth.trace.flows import message_begins, message_ends, messages_lost
 from nfsleuth.trace.notes import note
+from nfsleuth.trace.sequence import SEQUENCE_MASK, ahead
 from nfsleuth.trace.state import ENDED, HEAD, HELD_BYTES, IN_ARENA, IN_CHUNK, MOST_HELD, NONE, Control, Phase
 from nfsleuth.trace.tables import Flavor, Oddity
 from nfsleuth.wire.fields import be32, u8
 from nfsleuth.wire.rpc import HEADER_SEEN, LARGEST_RECORD, is_message, is_starttls, plausible_record
 
-SEQUENCE_MASK = 0xFFFF_FFFF
 # An acknowledgment of the other side ends the wait for what it acknowledges: the capture lacks it. But a capture may
 # have the frames of the two sides in the wrong order, so not before so many segments wait, or one waited so long (ns).
 PATIENCE = 4
@@ -31,13 +32,6 @@ FRUITLESS = 64  # segments searched in vain before a connection on another port 
 HELD_TRIES = 16  # slots looked at for a free one
 HEAD_TRIES = 16
 LEFT = -1  # the rest of the segment is of no use
-
-
-@part
-def ahead(sequence, expected):
-    """How far `sequence` lies beyond `expected`, modulo 2**32: negative if it lies before (RFC 9293 section 3.4)."""
-    delta = (sequence - expected) & SEQUENCE_MASK
-    return delta - 0x1_0000_0000 if delta >= 0x8000_0000 else delta
 
 
 @part
@@ -211,6 +205,7 @@ def _pass_over(s, k, step):
     if cursor["skip"] > 0 or cursor["tail"] == 0 or cursor["last_fragment"] == 0:
         return
     cursor["tail"] = 0
+    message_ends(s, k)
     _begin_row(s, k, ENDED)
 
 
@@ -298,6 +293,8 @@ def _read_message(s, k, buf, at, captured, length, where):
             _hand_over_head(s, k, cut)
     cursor["fragment_left"] -= step
     if cursor["done"] == 1:
+        if complete:
+            message_ends(s, k)
         cursor["tail"] = 0 if complete else 1
         cursor["skip"] = cursor["fragment_left"]
         cursor["fragment_left"] = 0
@@ -311,6 +308,7 @@ def hand_over(s, k, buf, at, length, cut, where):
     cursor["done"] = 1
     if length >= 12:
         cursor["ever"] = 1
+        message_begins(s, k, be32(buf, at + 4), cursor["message_bytes"])
     message = s["messages"][_begin_row(s, k, where)]
     message["length"] = length
     message["cut"] = cut
@@ -344,6 +342,7 @@ def lose(s, k):
     cursor = s["cursors"][k]
     s["conns"][k >> 1]["gaps"][k & 1] += 1
     note(s, Oddity.GAP)
+    messages_lost(s, k >> 1)
     if cursor["head"] >= 0:
         _hand_over_head(s, k, YES)
     search_from_here(s, k)

@@ -216,6 +216,59 @@ class Neighbour(IntEnum):
     ROUTER = 5  # sender of VRRP, HSRP, CARP, router advertisements or a routing protocol
 
 
+class Spent(IntEnum):
+    """What the time of an INTERVAL went by with, as far as the stream alone tells: index of `INTERVAL.spent`."""
+
+    SERVER = 0  # calls are there, and of their replies nothing comes
+    WIRE = 1  # a reply comes, and the client's window has room: the pace of the wire, or of the congestion window
+    RECOVERY = 2  # from a retransmission until all that was sent before it is acknowledged
+    WINDOW = 3  # the client's window is full
+    UNACKED = 4  # the server sent all that it was asked for, and not all of it is acknowledged
+    TURN = 5  # everything is acknowledged, nothing is asked for: until the next call, which comes soon
+    IDLE = 6  # the same, but the next call comes late
+    SEND = 7  # a call comes, and the server's window has room
+    SERVER_WINDOW = 8  # a call comes, and the server's window is full
+
+
+class Pace(IntEnum):
+    """What follows each other: index of `INTERVAL.pace_...`."""
+
+    ACKS = 0  # the client's acknowledgments while data is under way
+    CALL = 1  # segments inside a call
+
+
+INTERVAL = np.dtype(
+    [
+        ("uid", np.int64),  # connection
+        ("begin", np.int64),  # of its first call
+        ("end", np.int64),
+        ("idle", np.int64),  # ns since the end of the interval before it; -1 it is the connection's first
+        ("bytes", np.int64, 2),  # of RPC messages, per direction
+        ("squares", np.float64, 2),  # sum of the squares of their lengths: tells large messages among small ones
+        ("calls", np.int64),  # answered
+        ("spent", np.int64, len(Spent)),  # ns; the sum is at most end - begin
+        ("acks", np.int64),  # of the client, that acknowledged something new
+        ("acked", np.int64),  # bytes that these acknowledged
+        ("pace_count", np.int32, len(Pace)),
+        ("pace_time", np.int64, len(Pace)),  # ns from one to the next, summed up
+        ("pace_steady", np.int64, len(Pace)),  # of this, where the rate was that of the one before within a third
+        ("drains", np.int64),  # times that UNACKED ended in everything being acknowledged
+        ("shortest_ack", np.int64),  # ns from data or SYN to its acknowledgment, the least so far; -1 unknown
+        ("peak", np.int32),  # most calls outstanding at a time
+        ("at_peak", np.int64),  # ns of SERVER with that many outstanding
+        ("waited", np.int64),  # sum over calls of the ns that they waited for the first byte of their reply
+        (
+            "shortest_wait",
+            np.int64,
+        ),  # the least such wait of a call that was alone, on this connection so far; -1 unknown
+        ("zero_windows", np.int32),  # frames of the client that said so
+        ("retransmitted", np.int32),  # segments of either direction
+    ],
+    align=True,
+)
+"""A stretch of time in which a connection moved file data (`trace.flows`)."""
+
+
 class Oddity(IntEnum):
     """Why something was skipped or not decoded. Counted, with the first frame, and always shown."""
 

@@ -94,25 +94,34 @@ class Tracker:
 
     def _has_rows(self) -> bool:
         control = self._state["control"]
-        return bool(control[Control.CONNECTIONS] or control[Control.IDENTITIES] or control[Control.CALLS])
+        cells = (Control.CONNECTIONS, Control.IDENTITIES, Control.CALLS, Control.INTERVALS)
+        return any(control[cell] for cell in cells)
 
     def _take(self, *, neighbours: bool) -> Rows:
         """Copy the finished rows out of the tables, which are empty afterwards."""
         s = self._state
-        connections, identities, calls, text, known = (
+        connections, identities, calls, intervals, text, known = (
             int(s["control"][i])
-            for i in (Control.CONNECTIONS, Control.IDENTITIES, Control.CALLS, Control.TEXT, Control.NEIGHBOURS)
+            for i in (
+                Control.CONNECTIONS,
+                Control.IDENTITIES,
+                Control.CALLS,
+                Control.INTERVALS,
+                Control.TEXT,
+                Control.NEIGHBOURS,
+            )
         )
         rows = Rows(
             connections=s["closed"][:connections].copy(),
             identities=s["identities"][:identities].copy(),
             calls=s["calls"][:calls].copy(),
             neighbours=s["neighbours"][: known if neighbours else 0].copy(),
+            intervals=s["intervals"][:intervals].copy(),
             text=s["text"][:text].tobytes(),
             oddities=s["oddities"].copy(),
             oddity_frames=s["oddity_frames"].copy(),
         )
-        for cell in (Control.CONNECTIONS, Control.IDENTITIES, Control.CALLS, Control.TEXT):
+        for cell in (Control.CONNECTIONS, Control.IDENTITIES, Control.CALLS, Control.INTERVALS, Control.TEXT):
             s["control"][cell] = 0
         return rows
 

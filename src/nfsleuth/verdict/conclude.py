@@ -51,6 +51,8 @@ def conclude(
         method=method,
         calls=sum(client.calls for client in household.clients),
         connections=sum(client.connections for client in household.clients),
+        profile=tables.profile,
+        link=tables.link,
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from nfsleuth.bandwidth.profile import Profile
 from nfsleuth.clients.facts import Facts
 from nfsleuth.evidence.model import Evidence, State
 
@@ -90,3 +91,5 @@ class Report:
     method: str = "evidence"  # or "paper"
     calls: int = 0  # RPC calls decoded, all programs
     connections: int = 0
+    profile: Profile | None = None  # that read speeds were compared with
+    link: str = ""  # of the profile
