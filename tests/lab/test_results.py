@@ -4,7 +4,7 @@ import pytest
 
 from nfsleuth.lab.experiment import load, read
 from nfsleuth.lab.outcome import Timing, timings_from_json
-from nfsleuth.lab.results import markdown, pages
+from nfsleuth.lab.results import conditions, markdown, pages, study
 from nfsleuth.lab.results.rates import STUDY, Spread, by_client, by_configuration, seconds_by_size, turned_round
 
 RUN = {"accelerator": "tcg", "versions": {"qemu-system-x86": "7.2"}, "kernels": {"native": "libnfs"}, "failed": {}}
@@ -100,3 +100,15 @@ def test_a_run_without_timings_has_a_report_and_no_figures():
 
 def test_timings_go_into_json_and_back():
     assert timings_from_json([t.as_json() for t in AS_STUDIED]) == tuple(AS_STUDIED)
+
+
+def test_the_studys_page_stands_beside_a_run_of_its_configurations():
+    experiment = load("paper")
+    text = study.page(experiment, OTHERWISE, (), conditions(experiment, RUN), "1.2.3")
+    assert "52:54:00" in text
+    assert "28.3" in text
+    assert "Reproduced: native before virtio, bridged." in text
+    assert "Accelerator: tcg" in text
+    assert text.count("<svg") >= 2
+    assert study.page(experiment, paper(native=48), (), (), "1.2.3") is None
+    assert study.page(load("neighbours"), OTHERWISE, (), (), "1.2.3") is None

@@ -3,6 +3,7 @@
 FOLDER/
   NAME.pcapng, NAME.labels.json   per capture point
   timings.json                    per file and round, measured by the clients
+  report.md, study.html           the run; the study beside it, where configurations of the study read in turn
   run.json                        versions, seed, accelerator, what was left out, dropped frames
   experiment.toml, experiment.json  as given; as run, with every address and MAC
   logs/                           of the server, guests and clients
@@ -17,6 +18,7 @@ import os
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -221,7 +223,21 @@ def _finish(done: Record, heard: _Heard) -> Record:
     _write_json(folder / "experiment.json", dataclasses.asdict(experiment))
     for name, content in results.pages(experiment, done.timings, told).items():
         (folder / name).write_bytes(content)
+    _write_study(done, told)
     return done
+
+
+def _write_study(done: Record, told: dict[str, Any]) -> None:
+    """study.html, if the experiment has configurations of the study that read one after the other."""
+    from nfsleuth import api
+    from nfsleuth.lab.results import study
+
+    server = [file for file in done.captures if file.stem == "server"]
+    clients = api.identify(*server).clients if server else ()
+    lines = results.conditions(done.experiment, told)
+    text = study.page(done.experiment, done.timings, clients, lines, metadata.version("nfsleuth"))
+    if text is not None:
+        (done.folder / "study.html").write_text(text, encoding="utf-8")
 
 
 def _conditions(done: Record, steps: dict[str, list[tuple[str, float]]]) -> dict[str, Any]:

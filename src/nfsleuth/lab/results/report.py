@@ -36,7 +36,8 @@ def markdown(
         parts += ["## Figures", _images(images)]
     if grid := _grid(experiment, timings):
         parts += ["## NIC models and backends", "Read rate, MB/s: median over the rounds.", grid]
-    parts += ["## Clients", _clients(experiment, timings, run), "## Conditions", _conditions(experiment, run)]
+    parts += ["## Clients", _clients(experiment, timings, run), "## Conditions"]
+    parts.append("\n".join(f"- {line}" for line in conditions(experiment, run)))
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -115,20 +116,20 @@ def _connected(client: Guest | Native) -> str:
     return f"{client.nic}, {client.backend}"
 
 
-def _conditions(experiment: Experiment, run: Mapping[str, Any]) -> str:
+def conditions(experiment: Experiment, run: Mapping[str, Any]) -> list[str]:
+    """Under what circumstances it ran, a line each."""
     left_out = [*experiment.left_out, *(f"{name}: {why}" for name, why in run.get("left_out", {}).items())]
     versions = sorted(run.get("versions", {}).items())
     shaped = [f"{host.name} {host.rate / 1e6:g} Mbit/s" for host in experiment.hosts if host.rate]
     accelerator = visible(str(run.get("accelerator") or "unknown"))
     translated = ": every instruction of a guest is translated, so rates and delays are not those of real hosts"
-    lines = [
-        f"- Accelerator: {accelerator}{translated if accelerator == 'tcg' else ''}.",
-        "- All hosts are namespaces of one machine: clients that run at one time share its processors.",
-        f"- Links: {', '.join(shaped) or 'not shaped'}.",
-        *(f"- {visible(name)} {visible(str(version))}" for name, version in versions),
-        *(f"- Left out: {visible(line)}" for line in left_out),
+    return [
+        f"Accelerator: {accelerator}{translated if accelerator == 'tcg' else ''}.",
+        "All hosts are namespaces of one machine: clients that run at one time share its processors.",
+        f"Links: {', '.join(shaped) or 'not shaped'}.",
+        *(f"{visible(name)} {visible(str(version))}" for name, version in versions),
+        *(f"Left out: {visible(line)}" for line in left_out),
     ]
-    return "\n".join(lines)
 
 
 def table(head: Sequence[object], rows: Iterable[Sequence[object]]) -> str:
