@@ -179,6 +179,52 @@ def profiles(
     return list(zip(clients, found, strict=True))
 
 
+def labelled_profiles(
+    *files: PathLike,
+    by: str,
+    only: Collection[str] = (),
+    nfs: Collection[str] = (),
+    rules: Rules | PathLike | None = None,
+    progress: Progress | None = None,
+) -> tuple[list[Profile], list[str]]:
+    """The profiles of the clients in labelled captures, with their labels; and what was left out, in words.
+
+    files: label files (``NAME.labels.json``), their captures beside them. by: the key whose value is the label, see
+    `contrast.labels`. only: labels that are wanted. Captures that were made out of others are left out: they are no
+    samples of their own. Other arguments as for `profiles`. Raises NfsleuthError for a file that is no label file, a key
+    that no client has, and a capture that cannot be read.
+    """
+    import json
+
+    from nfsleuth.contrast import labels
+
+    read, found, notes = [], [], []
+    for file in map(Path, files):
+        try:
+            with file.open("rb") as stream:
+                content = json.loads(stream.read(MOST_LABELS))
+        except OSError as error:
+            raise NfsleuthError(f"{file}: cannot be read ({error.strerror}); name label files", Exit.UNREADABLE) from error
+        except (ValueError, RecursionError) as error:
+            raise NfsleuthError(f"{file}: is no label file: JSON is expected") from error
+        read.append((file, labels.parse(os.fspath(file), content)))
+    if not any(labels.label_of(f, c, by) for _, f in read for c in f.clients):
+        raise NfsleuthError(f"no client in the label files has the key {by}; there are {', '.join(labels.keys(f for _, f in read))}")
+    derived = sum(f.derived for _, f in read)
+    if derived:
+        notes.append(f"{derived} captures left out that were made from others")
+    for place, file in read:
+        if file.derived:
+            continue
+        of_capture = profiles(place.parent / file.capture, nfs=nfs, rules=rules, progress=progress)
+        mine, missed = labels.labelled(file, by, of_capture, only)
+        found += mine
+        if not nfs:
+            notes += [f"{file.capture}: {what}" for what in missed]
+    return found, notes
+
+
+MOST_LABELS = 1 << 24  # bytes of a label file that are read
 ENDS_KEPT = 1 << 16  # connections whose addresses `calls` remembers
 
 

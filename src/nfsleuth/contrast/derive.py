@@ -60,6 +60,8 @@ def derive(
         for path, value, source in found:
             sketch = profile.fields.get(source)
             profile.see([(path, value)], sketch.first if sketch else client_frame(client))
+            profile.derived.add(path)
+    profile.operations = set(ledger.operations)
     profile.measures |= dict(_measures(ledger, profile))
 
 

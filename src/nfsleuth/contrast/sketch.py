@@ -13,7 +13,7 @@ from math import log2
 from nfsleuth.contrast.leaves import Leaf, Scalar
 
 MOST_VALUES = 24  # distinct values kept per field of a client; sightings of others are counted
-LONGEST = 96  # bytes of a value that are kept; a longer one is its beginning and a hash of all of it
+LONGEST = 160  # bytes of a value that are kept; a longer one is its beginning and a hash of all of it
 MOST_FIELDS = 6000  # paths of one client
 MOST_STEPS = 512  # operations of a client whose order is kept
 _TEXT = frozenset(range(0x20, 0x7F))
@@ -159,9 +159,10 @@ class Profile:
     """Everything that is known of one client in one capture.
 
     client: its id there. names: machine names and source MACs by which it is found again in another capture.
-    version: the newest NFS version that it speaks. contexts: in what its fields could have been seen; `cut` holds those
+    version: the newest NFS version that it speaks. software: its client software as far as it says, "" unknown. contexts: in what its fields could have been seen; `cut` holds those
     of which the capture lacks a part. measures: numbers that are estimates, such as times: compared by size only.
-    dropped: paths beyond MOST_FIELDS.
+    derived: paths of relations and orders, whose absence says nothing. operations: all that it used, also those of which
+    no message was decoded. dropped: sightings of paths beyond MOST_FIELDS.
     """
 
     client: str
@@ -169,10 +170,13 @@ class Profile:
     label: str = ""
     names: frozenset[str] = frozenset()
     version: str = ""
+    software: str = ""
     fields: dict[str, Sketch] = field(default_factory=dict)
     measures: dict[str, float] = field(default_factory=dict)
     contexts: set[str] = field(default_factory=set)
     cut: set[str] = field(default_factory=set)
+    derived: set[str] = field(default_factory=set)
+    operations: set[str] = field(default_factory=set)
     steps: list[Step] = field(default_factory=list)
     runs: int = 1
     messages: int = 0  # decoded field by field

@@ -10,6 +10,7 @@ import numpy as np
 from nfsleuth.clients.facts import Facts
 from nfsleuth.contrast.observe import Key
 from nfsleuth.contrast.sketch import Profile
+from nfsleuth.evidence.client_os import client_os
 from nfsleuth.trace.tables import Program, Version
 
 VERSIONS = {"2": Version.V2, "3": Version.V3, "4.0": Version.V4_0, "4.1": Version.V4_1, "4.2": Version.V4_2}
@@ -54,9 +55,9 @@ class Versions:
 
 
 def blank(client: Facts, capture: str, versions: Versions) -> Profile:
-    """A profile without fields. Its `client` is the address, or address and port where several are behind one."""
+    """A profile without fields."""
     names = frozenset(client.names) | frozenset(client.macs)
-    return Profile(client.address, capture, names=names, version=versions.newest(client))
+    return Profile(client.address, capture, names=names, version=versions.newest(client), software=client_os(client).name)
 
 
 def owners(clients: Iterable[Facts]) -> dict[Key, int]:
