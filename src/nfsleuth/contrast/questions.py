@@ -57,6 +57,8 @@ def _field(path: str, clients: Sequence[Profile], masked: bool) -> Iterator[Fiel
     if path.startswith("eth.src"):
         who = _one_per_mac(who, clients)
     sketches = [clients[i].fields.get(path) for i in who]
+    if path == "eth.src":
+        return  # its prefix and scope are fields of their own
     if masked and any(path in client.derived for client in clients):
         return  # a relation that changes from run to run says nothing, and has no form
     if masked:

@@ -1,6 +1,6 @@
 """What a client showed in one field, in bounded memory: values with counts and a frame each, how they moved, their form.
 
-`Sketch`es of two runs add up. `Profile` holds those of a client, with what else is known of it.
+A `Profile` holds the sketches of a client, with what else is known of it.
 """
 
 from __future__ import annotations
@@ -69,27 +69,6 @@ class Sketch:
             self.entropy = max(self.entropy, entropy(raw))
         if len(self.lengths) < MOST_VALUES:
             self.lengths.add(length)
-
-    def __iadd__(self, other: Sketch) -> Sketch:
-        """Add another run of the same client."""
-        self.seen += other.seen
-        self.first = self.first or other.first
-        self.more += other.more
-        for value, (count, frame) in other.values.items():
-            if value in self.values:
-                self.values[value][0] += count
-            elif len(self.values) < MOST_VALUES:
-                self.values[value] = [count, frame]
-            else:
-                self.more += count
-        self.same += other.same
-        self.up += other.up
-        self.up_by_one += other.up_by_one
-        self.down += other.down
-        self.lengths |= other.lengths
-        self.alphabet |= other.alphabet
-        self.entropy = max(self.entropy, other.entropy)
-        return self
 
     @property
     def is_number(self) -> bool:

@@ -13,9 +13,11 @@ from nfsleuth.contrast.differences import Difference
 from nfsleuth.contrast.rank import Contrast, Finding
 from nfsleuth.contrast.sketch import Profile
 from nfsleuth.report.contrast_words import Side, cannot, compared, counted, lone, question, sides
-from nfsleuth.report.escape import padded, shortened, visible
+from nfsleuth.report.escape import columns, padded, shortened, visible
 
 LEAST = 60
+LABEL_MOST = 24  # columns of a label
+INDENT = " " * 7
 SHOWN = 12  # findings, and differences, without -v
 FOLD = 4  # equal rows of the aligned view in a row that are shown as they are; of more, the middle is folded
 MARKS = {Change.SAME: " ", Change.CHANGED: "~", Change.DELETED: "<", Change.INSERTED: ">"}
@@ -34,7 +36,7 @@ def findings(
     """The whole answer as text."""
     width = max(width, LEAST)
     lines = _wrapped(f"{counted(result)} clients, {result.fields} fields in which any two differ.", width)
-    for label in lone(result):
+    for label in lone(result) if result.can_conclude else ():
         lines += _wrapped(f"{visible(label)} has one client: what is its own cannot be told from what is its kind's.", width)
     if not result.can_conclude:
         lines += ["", *_wrapped(cannot(result), width), *_differing(differing, clients, width, verbose)]
@@ -77,13 +79,12 @@ def _table(found: Sequence[Finding], clients: Sequence[Profile], width: int, ver
         lines.append(head + shortened(visible(one.path), width - len(head), keep_end=True))
         if text := question(one):
             lines.append(" " * 13 + shortened(text, width - 13))
-        for side in sides(one.path, one.fields[0].masked, compared(one, clients)):
-            lines += _side(side, width)
+        lines += _sides(sides(one.path, one.fields[0].masked, compared(one, clients)), width)
         if len(one.fields) > 1:
             names = [visible(f.path) for f in one.fields[1:]]
             shown = names if verbose else names[:2]
             more = f" and {len(names) - len(shown)} more" if len(names) > len(shown) else ""
-            lines += _wrapped(" " * 7 + f"The same: {', '.join(shown)}{more}", width, " " * 9)
+            lines += _wrapped(f"{INDENT}The same: {', '.join(shown)}{more}", width, " " * 9)
     if not verbose and len(found) > SHOWN:
         lines.append(f"and {len(found) - SHOWN} more; -v shows them")
     return lines
@@ -93,13 +94,23 @@ def _small(q: float) -> str:
     return f"{q:6.3f}" if q >= 0.001 else "<0.001"
 
 
-def _side(side: Side, width: int) -> list[str]:
-    values = ", ".join(f"{shortened(value, 36)} ({count} of {side.clients})" for value, count in side.values)
-    more = f" and {side.others} more" if side.others else ""
-    place = f"frame {side.frame} of {side.capture}" if side.frame else ""
-    label = padded(visible(side.label), 12)
-    lines = [f"       {label} {shortened(values + more, width - 20)}"]
-    return [*lines, f"{' ' * 20}{shortened(place, width - 20, keep_end=True)}"] if place else lines
+def _sides(found: Sequence[Side], width: int) -> list[str]:
+    """A line per label: its values and, where it fits beside them, an example; else the example below."""
+    room = min(max(columns(visible(side.label)) for side in found), LABEL_MOST)
+    lines = []
+    for side in found:
+        several = side.clients > 1
+        values = ", ".join(shortened(v, 36) + (f" ({count} of {side.clients})" if several else "") for v, count in side.values)
+        values += f" and {side.others} more" if side.others else ""
+        place = (f"frame {side.frame}" + (f" of {side.capture}" if several else "")) if side.frame else ""
+        begin = f"{INDENT}{padded(shortened(visible(side.label), room, keep_end=True), room)}  "
+        rest = width - len(INDENT) - room - 2
+        if columns(values) + columns(place) + 2 <= rest:
+            lines.append(begin + (padded(values, rest - columns(place)) + place).rstrip())
+        else:
+            lines.append(begin + shortened(values, rest))
+            lines += [" " * (width - rest) + shortened(place, rest, keep_end=True)] if place else []
+    return lines
 
 
 def _names(found: Sequence[Finding], width: int) -> list[str]:
@@ -120,8 +131,7 @@ def _differing(found: Sequence[Difference], clients: Sequence[Profile], width: i
     lines = ["", *_wrapped(f"{len(steady)} fields stayed the same within each client and differ between the labels:", width)]
     for one in steady if verbose else steady[: 2 * SHOWN]:
         lines.append("  " + shortened(visible(one.path), width - 2, keep_end=True))
-        for side in sides(one.path, False, clients):
-            lines += _side(side, width)
+        lines += _sides(sides(one.path, False, clients), width)
     if not verbose and len(steady) > 2 * SHOWN:
         lines.append(f"  and {len(steady) - 2 * SHOWN} more; -v shows them")
     if others:

@@ -75,9 +75,8 @@ def cannot(result: Contrast) -> str:
     """Why nothing can be concluded, and what would help."""
     chance = f"1 of {round(1 / result.least)}" if result.least < 1 else "every"
     return (
-        f"Cannot conclude: with {counted(result)} clients that can be compared, even a field that tells all apart "
-        f"would do so by chance in {chance} ways to deal out the labels. At least {needed(len(result.counts))} clients per label, "
-        "of one NFS version, are needed."
+        "Cannot conclude: with so few clients of one NFS version, even a field that tells all apart would do so by chance "
+        f"in {chance} ways to deal out the labels. At least {needed(len(result.counts))} clients per label are needed."
     )
 
 
