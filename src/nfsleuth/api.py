@@ -142,7 +142,7 @@ def profiles(
     """Every field that each NFS client of a trace shows, for `nfsleuth.contrast`. Reads the captures twice.
 
     paths: captures that together are one trace; files, since a pipe cannot be read twice. nfs: count only connections
-    of these NFS versions ("3", "4.0", ...), and with "2" or "3" what goes with them (MOUNT, NLM, portmapper); empty: all.
+    of these NFS versions ("3", "4.0", ...), with "2" or "3" what goes with them (MOUNT, NLM, portmapper); none: all.
     rules: as for `identify`. Raises NfsleuthError as `identify` does.
     """
     from nfsleuth.capture import open_trace
@@ -173,6 +173,7 @@ def profiles(
                 observer.rows(rows)
         for rows in tracker.finish():
             observer.rows(rows)
+    observer.finish()
     known, servers = _rules(rules), {s for c in clients for s in c.servers}
     for number, (client, profile) in enumerate(zip(clients, found, strict=True)):
         derive(profile, client, observer.ledgers[number], observer.steps(number), servers, known)
@@ -191,8 +192,8 @@ def labelled_profiles(
 
     files: label files (``NAME.labels.json``), their captures beside them. by: the key whose value is the label, see
     `contrast.labels`. only: labels that are wanted. Captures that were made out of others are left out: they are no
-    samples of their own. Other arguments as for `profiles`. Raises NfsleuthError for a file that is no label file, a key
-    that no client has, and a capture that cannot be read.
+    samples of their own. Other arguments as for `profiles`. Raises NfsleuthError for a file that is no label file, a
+    key that no client has, and a capture that cannot be read.
     """
     import json
 
@@ -204,23 +205,27 @@ def labelled_profiles(
             with file.open("rb") as stream:
                 content = json.loads(stream.read(MOST_LABELS))
         except OSError as error:
-            raise NfsleuthError(f"{file}: cannot be read ({error.strerror}); name label files", Exit.UNREADABLE) from error
+            raise NfsleuthError(
+                f"{file}: cannot be read ({error.strerror}); name label files", Exit.UNREADABLE
+            ) from error
         except (ValueError, RecursionError) as error:
             raise NfsleuthError(f"{file}: is no label file: JSON is expected") from error
         read.append((file, labels.parse(os.fspath(file), content)))
     if not any(labels.label_of(f, c, by) for _, f in read for c in f.clients):
-        raise NfsleuthError(f"no client in the label files has the key {by}; there are {', '.join(labels.keys(f for _, f in read))}")
+        raise NfsleuthError(
+            f"no client in the label files has the key {by}; there are {', '.join(labels.keys(f for _, f in read))}"
+        )
     derived = sum(f.derived for _, f in read)
     if derived:
         notes.append(f"{derived} captures left out that were made from others")
-    for place, file in read:
-        if file.derived:
+    for place, labelled in read:
+        if labelled.derived:
             continue
-        of_capture = profiles(place.parent / file.capture, nfs=nfs, rules=rules, progress=progress)
-        mine, missed = labels.labelled(file, by, of_capture, only)
+        of_capture = profiles(place.parent / labelled.capture, nfs=nfs, rules=rules, progress=progress)
+        mine, missed = labels.labelled(labelled, by, of_capture, only)
         found += mine
-        if not nfs:
-            notes += [f"{file.capture}: {what}" for what in missed]
+        if not nfs:  # else clients of other versions would be called missing
+            notes += [f"{labelled.capture}: {what}" for what in missed]
     return found, notes
 
 

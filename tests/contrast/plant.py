@@ -13,12 +13,11 @@ import random
 import zlib
 from struct import pack
 
-from packets import MOUNT, NFS, Conversation, auth_sys, call, pcap, record, reply, u32
-
 from nfsleuth.wire.mount import MOUNT3
 from nfsleuth.wire.nfs3 import NFS3
 from nfsleuth.wire.nfs4 import NFS4
 from nfsleuth.wire.xdr import Array, Chain, Maybe, Number, Opaque, Struct
+from packets import MOUNT, NFS, Conversation, auth_sys, call, pcap, record, reply, u32
 
 HABITS = ("constant", "constant", "choice", "own", "run")
 # Operations whose arguments identify the client would make it another one; those that are read by `identify` stay out.
@@ -87,7 +86,9 @@ def conversations(values: Values) -> list[Conversation]:
     mac = f"02:00:00:00:{int(values.label == 'b'):02x}:{values.name:02x}"
     start = 1_700_000_000_000_000_000 + values.name * 10**9
     name = auth_sys(f"host{values.label}{values.name}", stamp=0)
-    four = Conversation(address, ports=(700 + values.name, 2049), macs=(mac, "0c:c4:7a:00:00:01"), time=start).handshake()
+    four = Conversation(
+        address, ports=(700 + values.name, 2049), macs=(mac, "0c:c4:7a:00:00:01"), time=start
+    ).handshake()
     three = Conversation(address, ports=(800 + values.name, 2049), macs=four.macs, time=start + 10**8).handshake()
     mount = Conversation(address, ports=(900 + values.name, 20048), macs=four.macs, time=start + 2 * 10**8).handshake()
     for number, operation in enumerate(OPERATIONS, 1):

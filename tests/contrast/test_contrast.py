@@ -3,8 +3,8 @@
 import random
 
 import pytest
-from contrast import plant
 
+from contrast import plant
 from nfsleuth import api
 from nfsleuth.contrast import rank, runs
 

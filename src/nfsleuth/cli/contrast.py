@@ -64,9 +64,9 @@ def contrast(
 ) -> int:
     """Find the fields of the protocol that tell two kinds of client apart.
 
-    Decodes every layer of labelled captures in full and ranks fields by what they know about the label, with what chance
-    does as well and a false discovery rate of 5 %. Few clients give no conclusion, only a list of differences. Exit
-    codes: 0 done, 2 wrong use, 3 a capture cannot be read, 4 no NFS in one.
+    Decodes every layer of labelled captures in full and ranks fields by what they know about the label, with what
+    chance does as well and a false discovery rate of 5 %. Few clients give no conclusion, only a list of differences.
+    Exit codes: 0 done, 2 wrong use, 3 a capture cannot be read, 4 no NFS in one.
     """
     from nfsleuth.contrast import differences, draft, rank, runs
 
@@ -94,7 +94,10 @@ def contrast(
         finding = _chosen(result, field)
         options.write(f"{write_rule}.py", draft.draft(write_rule, finding, result, clients))
         if not quiet:
-            click.echo(f"nfsleuth: drafted {write_rule}.py from {_visible(finding.path)}; docs/contrast.md says how to go on", err=True)
+            click.echo(
+                f"nfsleuth: drafted {write_rule}.py from {_visible(finding.path)}; docs/contrast.md says how to go on",
+                err=True,
+            )
     if as_json:
         from nfsleuth.report import contrast_json
 
@@ -148,7 +151,10 @@ def _read(
         found = [profile for _, profile in api.profiles(capture, nfs=nfs, rules=rules)]
         if not found:
             which = f" of version {' or '.join(nfs)}" if nfs else ""
-            raise NfsleuthError(f"{capture}: no NFS client{which} in it; leave it out, or capture on the server's interface", Exit.NO_NFS)
+            raise NfsleuthError(
+                f"{capture}: no NFS client{which} in it; leave it out, or capture on the server's interface",
+                Exit.NO_NFS,
+            )
         for profile in found:
             profile.label = name
         profiles += found

@@ -1,4 +1,4 @@
-"""Labelled clients come in with everything that their captures hold of them; out go the fields that tell the labels apart.
+"""Labelled clients come in with all that their captures hold of them; out go the fields that tell the labels apart.
 
     messages and headers -> leaves (path, value) -> Sketch per field -> Profile per client -> questions -> Findings
 

@@ -1,4 +1,4 @@
-"""The operations of two clients come in, one list of pairs goes out: equal, changed, only on the left, only on the right.
+"""The operations of two clients come in, pairs go out: equal, changed, only on the left, only on the right.
 
 Alignment is that of the longest common runs (Ratcliff and Obershelp, `difflib`), which keeps runs of equal operations
 together, as people read them. Where a run of operations was replaced by another, they are paired by their main

@@ -1,4 +1,4 @@
-"""What the fields of a client say together: relations between layers, orders, counts, times. Profiles come in and gain fields.
+"""Profiles come in and gain fields: what others say together, as relations between layers, orders, counts and times.
 
 A relation is written as one: ``nfs4.SETCLIENTID.callback.cb_location.r_addr == ip.src``. It means the same in another
 network, which its two sides do not.
@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from itertools import pairwise
 from statistics import median
 
 import numpy as np
 
 from nfsleuth.clients.facts import Facts
-from nfsleuth.contrast.observe import Ledger
 from nfsleuth.contrast.leaves import Scalar
+from nfsleuth.contrast.observe import Ledger
 from nfsleuth.contrast.sketch import Profile, Step
 from nfsleuth.evidence.addresses import is_locally_administered, is_private, mac_number, parse, universal
 from nfsleuth.evidence.ports import port_class
@@ -62,7 +63,7 @@ def derive(
             profile.see([(path, value)], sketch.first if sketch else client_frame(client))
             profile.derived.add(path)
     profile.operations = set(ledger.operations)
-    profile.measures |= dict(_measures(ledger, profile))
+    profile.measures |= dict(_measures(ledger))
 
 
 Derived = Iterator[tuple[str, Scalar, str]]  # path, value, the path whose frame proves it
@@ -181,11 +182,11 @@ def _orders(steps: list[Step]) -> Derived:
     for protocol, texts in protocols.items():
         first = list(dict.fromkeys(texts))[:ORDER]
         yield f"{protocol}.order of first calls", "; ".join(first), ""
-        for pair in sorted({f"{a}; {b}" for a, b in zip(texts, texts[1:], strict=False)}):
+        for pair in sorted({f"{a}; {b}" for a, b in pairwise(texts)}):
             yield f"{protocol}.order.pairs", pair, ""
 
 
-def _measures(ledger: Ledger, profile: Profile) -> Iterator[tuple[str, float]]:
+def _measures(ledger: Ledger) -> Iterator[tuple[str, float]]:
     """Numbers that are never the same twice: their size may differ between kinds of client."""
     yield "tcp.connections", float(ledger.connections["tcp"])
     yield "udp.flows", float(ledger.connections["udp"])

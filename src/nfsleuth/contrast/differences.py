@@ -36,7 +36,10 @@ def differences(clients: Sequence[Profile], masked: set[str]) -> list[Difference
                 break
             sketches = [c.fields.get(path) for c in mine]
             sets.append({v for s in sketches for v in (s.values if s else (None,))})
-            steady &= all(s is None or len(s.values) == 1 and (s.seen > 1 or path in c.derived) for s, c in zip(sketches, mine, strict=True))
+            steady &= all(
+                s is None or (len(s.values) == 1 and (s.seen > 1 or path in c.derived))
+                for s, c in zip(sketches, mine, strict=True)
+            )
         if len(sets) == len(labels) and sum(map(len, sets)) == len(set().union(*sets)):
             found.append(Difference(path, steady, path in masked))
     return sorted(found, key=lambda d: (d.masked, not d.steady, generality(d.path, d.masked)))

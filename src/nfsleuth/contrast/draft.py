@@ -17,20 +17,26 @@ from textwrap import fill
 
 import numpy as np
 
-from nfsleuth.contrast.questions import as_text, shown
+from nfsleuth.contrast.questions import shown
 from nfsleuth.contrast.rank import Contrast, Finding
 from nfsleuth.contrast.sketch import Profile
 from nfsleuth.errors import NfsleuthError
 from nfsleuth.evidence.model import State
 
 NAME = re.compile(r"[a-z][a-z0-9_]{2,39}")
+# What only a person can know.
+WHY = (
+    "TO BE WRITTEN: the line of source, the RFC section or the document that is the cause. Without a cause it may be "
+    "an artefact of the captures."
+)
+CONFUSIONS = "TO BE WRITTEN: what else shows the same, and is not one."
 NORMAL_95 = 1.96  # standard deviations to each side of a 95 % interval
 GROUPS = {"eth": "LINK", "ip": "HOP", "tcp": "TRANSPORT", "rpc": "IDENTITY", "calls": "TIMING"}
 
 
 @dataclass(frozen=True, slots=True)
 class Ratio:
-    """How much likelier an answer is with one label: nats, with its 95 % interval; clients that gave it, of how many."""
+    """How much likelier an answer is with one label, in nats with a 95 % interval; clients that gave it."""
 
     label: str
     nats: float
@@ -76,10 +82,15 @@ def draft(name: str, finding: Finding, result: Contrast, clients: Sequence[Profi
     also = [f.path for f in finding.fields[1:6]]
     counts = "; ".join(f"{r.label}: {r.mine[0]} of {r.mine[1]}" for r in found)
     sections = [
-        ("What it sees", f"{finding.path}." + (f" The same clients are told apart by {', '.join(also)}." if also else "")),
-        ("Why it tells clients apart", "TO BE WRITTEN BY A PERSON: the line of source, RFC section or document that is the cause. Without a cause it may be an artefact of the captures."),
-        ("Known confusions", "TO BE WRITTEN BY A PERSON: what else shows the same, and is not one."
-         + (" The labels differ in their client software, too." if finding.software else "")),
+        (
+            "What it sees",
+            f"{finding.path}." + (f" The same clients are told apart by {', '.join(also)}." if also else ""),
+        ),
+        ("Why it tells clients apart", WHY),
+        (
+            "Known confusions",
+            CONFUSIONS + (" The labels differ in their client software, too." if finding.software else ""),
+        ),
         ("Example", f"{example} is {leading.label}."),
         ("Source", f"{counts}; p {finding.p:.2g}, q {finding.q:.2g} among {result.fields} fields; {_captures(gave)}."),
     ]
@@ -88,9 +99,11 @@ def draft(name: str, finding: Finding, result: Contrast, clients: Sequence[Profi
         title=_plain(f"{finding.path}: drafted from a contrast of {' and '.join(sorted(result.counts))}."),
         document=document,
         name=name,
-        group=GROUPS.get(finding.path.partition(".")[0], "IDENTITY"),
+        group="ADDRESS" if "addr" in finding.path else GROUPS.get(finding.path.partition(".")[0], "IDENTITY"),
         states=", ".join(f"{_state(r.label)}: {r.nats:.1f}" for r in found if abs(r.nats) > 0.05),
-        intervals="\n".join(f"# {_plain(r.label)}: {r.nats:+.2f} nats, 95 % {r.low:+.2f} to {r.high:+.2f}" for r in found),
+        intervals="\n".join(
+            f"# {_plain(r.label)}: {r.nats:+.2f} nats, 95 % {r.low:+.2f} to {r.high:+.2f}" for r in found
+        ),
         says=_literal(f"{finding.path} as of {leading.label}"),
         path=_literal(finding.path),
     )
@@ -100,8 +113,7 @@ def _example(finding: Finding, client: Profile) -> str:
     values = shown(client, finding.path, finding.fields[0].masked)
     value, frame = next(iter(values.items()))
     place = f"frame {frame} of {client.capture.rpartition('/')[2]}" if frame else client.capture.rpartition("/")[2]
-    about = "" if finding.question.kind == "values" else f" ({finding.question.kind} {as_text(finding.question.about or '')!s:.40})" if isinstance(finding.question.about, (int, str, bytes)) else f" ({finding.question.kind} {finding.question.about})"
-    return f"{value[:60]}{about} in {place}"
+    return f"{value[:60]} in {place}"
 
 
 def _captures(clients: Iterable[Profile]) -> str:
@@ -143,13 +155,17 @@ GROUP = Group.{group}
 # From the counts, half a client added to each; round towards doubt, since the captures are of one place:
 {intervals}
 WEIGHTS = {{
-    "seen": Weight({says}, {{{states}}}, "lab"),
+    "seen": Weight(
+        {says},
+        {{{states}}},
+        "lab",
+    ),
 }}
 FIELD = {path}
 
 
 def observe(client: Facts, around: Household, rules: Rules) -> Iterator[Evidence]:
-    """To be written: take FIELD from `client` (clients/facts.py may need it first) and yield WEIGHTS["seen"].evidence."""
+    """To be written: FIELD of `client`, which clients/facts.py may have to learn first, to WEIGHTS["seen"].evidence."""
     raise NotImplementedError(f"{{RULE}} is a draft: say here when {{FIELD}} counts")
     yield
 '''

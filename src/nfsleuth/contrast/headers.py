@@ -28,7 +28,7 @@ class Ends(NamedTuple):
 
 
 class Headers(NamedTuple):
-    """The fields of one frame; `ends` is None, and the transport's fields are missing, where it is not TCP or is cut."""
+    """The fields of one frame. Where it is not TCP or is cut, `ends` is None and the transport's fields are missing."""
 
     fields: list[Leaf]
     ends: Ends | None
@@ -56,7 +56,7 @@ def read_headers(frame: bytes, link: int) -> Headers:
 
 
 def mac_text(mac: bytes) -> str:
-    """"52:54:00:12:34:56"."""
+    """ "52:54:00:12:34:56"."""
     return mac.hex(":")
 
 
@@ -143,7 +143,7 @@ def _tcp(frame: bytes, at: int, out: list[Leaf]) -> int:
         mss = dict(found).get("mss") if whole else None
         if isinstance(mss, int) and mss:
             out.append(("tcp.syn.window / mss", f"{window / mss:.2f}"))
-    return flags
+    return int(flags)
 
 
 def _options(options: bytes) -> tuple[list[str], list[Leaf]]:

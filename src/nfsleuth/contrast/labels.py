@@ -61,7 +61,7 @@ def label_of(file: LabelFile, client: Mapping[str, Any], key: str) -> str | None
     value = client.get(key, file.about.get(key))
     if value is None and key == NETWORK:
         value = NETWORKS.get(str(client.get("state")))
-    if value is None or value == "" or value == [] or isinstance(value, dict):
+    if value in (None, "", []) or isinstance(value, dict):
         return None
     if isinstance(value, bool):
         return "yes" if value else "no"

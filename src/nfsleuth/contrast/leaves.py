@@ -48,7 +48,7 @@ _LENGTH = Number(4)
 
 
 def _scalar(value: Value) -> Scalar:
-    return int(value) if isinstance(value, bool) else value  # type: ignore[no-any-return]
+    return int(value) if isinstance(value, bool) else value
 
 
 def _struct(kind: Struct, buf: bytes, at: int, end: int, path: str, out: list[Leaf]) -> int:

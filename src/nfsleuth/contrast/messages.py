@@ -1,7 +1,7 @@
 """The beginning of an RPC message comes in, its single fields go out: header, credentials, arguments, results.
 
-A reply is read with what is known of its call. Messages may be cut anywhere; what is there is read. Paths begin with the
-protocol and its version, ``nfs4.SETCLIENTID.client.id``, results go on with ``reply``; fields of RPC itself with
+A reply is read with what is known of its call. Messages may be cut anywhere; what is there is read. Paths begin with
+the protocol and its version, ``nfs4.SETCLIENTID.client.id``, results go on with ``reply``; fields of RPC itself with
 ``rpc.nfs4``.
 """
 
@@ -39,6 +39,9 @@ class Method(NamedTuple):
     callback: bool
 
 
+UNKNOWN = Method("other", None, 0, compound=False, callback=False)
+
+
 @dataclass(slots=True)
 class Reading:
     """What was read of one message.
@@ -74,7 +77,7 @@ class Call(Reading):
     """
 
     xid: int = 0
-    method: Method = Method("other", None, 0, compound=False, callback=False)
+    method: Method = UNKNOWN
     hidden: bool = False
     integrity: bool = False
     operations: list[str] = field(default_factory=list)

@@ -5,8 +5,8 @@ before they are decoded. Of these a sample is read field by field (`messages`), 
 lie in, and all SYNs. The sample is even-handed: of every kind of message of a client - procedure and length - the first
 few, then the 16th, 32nd, 64th and so on. Counts, times and the order of operations are of all calls.
 
-Plain Python reads about 10,000 messages a second, so that the sample, not the trace, sets the time. Memory is bounded by
-clients times fields times values.
+Plain Python reads about 10,000 messages a second, so that the sample, not the trace, sets the time. Memory is bounded
+by clients times fields times values.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ MOST_WAITING = 1 << 14  # calls that are remembered until their reply comes
 MOST_CONNECTIONS = 1 << 18  # connections whose client is remembered
 MOST_TIMES = 4096  # gaps and latencies of a client that are kept
 SYNS = 32  # SYNs of a client that are read
+CALLS_AT_ONCE = 1 << 18  # CALL rows that are counted at once
 TAIL = 64  # operations before the end of the trace that are kept
 WHOLE = 1024  # lengths above are kinds by their power of two
 
@@ -80,6 +81,8 @@ class Observer:
         self._by_uid: OrderedDict[int, int] = OrderedDict()  # connection -> profile
         self._frames = np.empty(0, np.int64)
         self._chunk: Chunk | None = None
+        self._held: list[tuple[np.ndarray, np.ndarray]] = []  # calls that are not counted yet, with their profiles
+        self._held_rows = 0
         self.unknown = 0  # messages of connections that are nobody's
 
     # Frames
@@ -233,10 +236,28 @@ class Observer:
         if len(rows.calls):
             calls = rows.calls[(rows.calls["flags"] & CALL_FROM_SERVER) == 0]
             owners = self._owners_of(calls["uid"])
-            order = np.lexsort((calls["call_frame"], owners))
-            calls, owners = calls[order], owners[order]
-            for mine in np.unique(owners[owners >= 0]).tolist():
-                self._calls(self.ledgers[mine], calls[owners == mine])
+            self._held.append((owners[owners >= 0], calls[owners >= 0]))
+            self._held_rows += len(calls)
+            if self._held_rows >= CALLS_AT_ONCE:
+                self._count()
+
+    def _count(self) -> None:
+        """Count the calls that are held, client by client, in the order of their frames."""
+        if not self._held_rows:
+            return
+        owners = np.concatenate([o for o, _ in self._held])
+        calls = np.concatenate([c for _, c in self._held])
+        self._held, self._held_rows = [], 0
+        order = np.lexsort((calls["call_frame"], owners))
+        owners, calls = owners[order], calls[order]
+        methods, names = _methods(calls)
+        mine, starts = np.unique(owners, return_index=True)
+        for index, begin, end in zip(mine.tolist(), starts.tolist(), [*starts[1:].tolist(), len(owners)], strict=True):
+            ledger = self.ledgers[index]
+            for method, count in enumerate(np.bincount(methods[begin:end]).tolist()):
+                for name in names[method] if count else ():
+                    ledger.operations[name] += count
+            self._calls(ledger, calls[begin:end])
 
     def _owners_of(self, uids: np.ndarray) -> np.ndarray:
         distinct, back = np.unique(uids, return_inverse=True)
@@ -266,9 +287,6 @@ class Observer:
 
     def _calls(self, ledger: Ledger, calls: np.ndarray) -> None:
         """Count the calls of one client, in the order of their frames."""
-        for key, count in zip(*_distinct(calls), strict=True):
-            for name in _operations(*key):
-                ledger.operations[name] += int(count)
         times = calls["call_time"]
         ledger.calls += len(calls)
         ledger.errors += int((calls["status"] > 0).sum())
@@ -288,11 +306,15 @@ class Observer:
         if len(calls):
             ledger.tail = np.concatenate([ledger.tail, calls])[-TAIL:].copy()
 
+    def finish(self) -> None:
+        """The trace has ended: count what is held."""
+        self._count()
+
     def steps(self, mine: int) -> list[Step]:
         """The first and last operations of a client, in the order of their frames."""
         ledger = self.ledgers[mine]
         rows = np.concatenate([*ledger.head, ledger.tail, np.empty(0, CALL)])
-        return [_step(row, ledger.first) for row in rows[np.argsort(rows["call_frame"], kind="stable")]]
+        return _steps(rows[np.argsort(rows["call_frame"], kind="stable")], ledger.first)
 
 
 _MIX = np.uint64(0x9E37_79B9_7F4A_7C15)
@@ -309,7 +331,9 @@ def syns(chunk: Chunk) -> np.ndarray:
     index = np.flatnonzero(usable)
     place = at[index] + network[index]
     for _ in range(2):  # 802.1Q tags
-        tagged = (frames["link"][index] == ethernet.LINK_ETHERNET) & (buffer[place - 2] == 0x81) & (buffer[place - 1] == 0)
+        tagged = (
+            (frames["link"][index] == ethernet.LINK_ETHERNET) & (buffer[place - 2] == 0x81) & (buffer[place - 1] == 0)
+        )
         place = np.minimum(place + np.where(tagged, 4, 0), at[index] + size[index] - 40)
     version = buffer[place] >> 4
     four = (version == 4) & (buffer[place + 9] == ip.PROTOCOL_TCP)
@@ -351,15 +375,19 @@ def _bytes(row: np.void, buffer: np.ndarray, arena: np.ndarray) -> bytes:
     return source[at : at + int(row["length"])].tobytes()
 
 
-def _distinct(calls: np.ndarray) -> tuple[list[tuple[int, int, int, tuple[int, ...]]], list[int]]:
-    """The different methods among `calls`, COMPOUNDs by their operations, and how often each is there."""
-    columns = np.empty((len(calls), 4 + calls["ops"].shape[1]), np.int64)
-    for i, name in enumerate(("program", "version", "procedure")):
-        columns[:, i] = calls[name]
-    columns[:, 3] = np.minimum(calls["ops_count"], calls["ops"].shape[1])
-    columns[:, 4:] = calls["ops"]
-    rows, counts = np.unique(columns, axis=0, return_counts=True)
-    return [(r[0], r[1], r[2], tuple(r[4 : 4 + r[3]])) for r in rows.tolist()], counts.tolist()
+def _methods(calls: np.ndarray) -> tuple[np.ndarray, list[list[str]]]:
+    """What each call does, as a number: int64[n]; and the names of the operations that each number stands for."""
+    count = np.minimum(calls["ops_count"], calls["ops"].shape[1])
+    kinds = np.zeros(len(calls), np.uint64)
+    for column in (calls["program"], calls["version"], calls["procedure"], count, *calls["ops"].T):
+        kinds = (kinds ^ (kinds >> np.uint64(31))) * _MIX + column.astype(np.uint64)
+    _, first, back = np.unique(kinds, return_index=True, return_inverse=True)
+    return back, [_operations_of(calls[i]) for i in first.tolist()]
+
+
+def _operations_of(row: np.void) -> list[str]:
+    count = min(int(row["ops_count"]), len(row["ops"]))
+    return _operations(int(row["program"]), int(row["version"]), int(row["procedure"]), row["ops"][:count].tolist())
 
 
 def _operations(program: int, version: int, procedure: int, operations: Iterable[int]) -> list[str]:
@@ -370,11 +398,19 @@ def _operations(program: int, version: int, procedure: int, operations: Iterable
     return [f"{protocol}.{procedure_name(program, version, procedure)}"]
 
 
-def _step(row: np.void, start: int) -> Step:
-    count = min(int(row["ops_count"]), len(row["ops"]))
-    names = _operations(int(row["program"]), int(row["version"]), int(row["procedure"]), row["ops"][:count].tolist())
-    protocol = names[0].partition(".")[0] if names else ""
-    text = f"{protocol}.{' '.join(name.partition('.')[2] for name in names)}"
-    status = int(row["status"])
-    said = "" if status == 0 else "no reply" if status == -1 else f"status {status}" if status > 0 else "not decoded"
-    return Step(int(row["call_time"]) - start, text, said, int(row["call_frame"]))
+def _steps(rows: np.ndarray, start: int) -> list[Step]:
+    """CALL rows as steps; times count from `start`."""
+    methods, names = _methods(rows)
+    texts = [f"{n[0].partition('.')[0]}.{' '.join(x.partition('.')[2] for x in n)}" if n else "nfs4." for n in names]
+    columns = (methods, rows["call_time"] - start, rows["status"], rows["call_frame"])
+    return [
+        Step(time, texts[method], _said(status), frame)
+        for method, time, status, frame in zip(*(c.tolist() for c in columns), strict=True)
+    ]
+
+
+def _said(status: int) -> str:
+    """A CALL row's status in words, "" well."""
+    if status == 0:
+        return ""
+    return "no reply" if status == -1 else f"status {status}" if status > 0 else "not decoded"

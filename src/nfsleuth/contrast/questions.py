@@ -25,7 +25,7 @@ OWN = "(its own)"
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """One way to divide the clients of a field. kind: "values", "has", "at most", "form". codes: int64, one per client."""
+    """One way to divide the clients of a field. kind: "values", "has", "at most", "form". codes: one a client."""
 
     kind: str
     about: Scalar | float | None
@@ -111,7 +111,9 @@ def context_of(path: str) -> str:
     return ".".join(parts[:3] if parts[2:3] == ["reply"] else parts[:2])
 
 
-def _asked(path: str, who: Sequence[int], questions: Iterable[Question], *, masked: bool = False) -> Iterator[FieldQuestions]:
+def _asked(
+    path: str, who: Sequence[int], questions: Iterable[Question], *, masked: bool = False
+) -> Iterator[FieldQuestions]:
     """Keep questions that divide; of several that divide alike, the first."""
     kept: dict[bytes, Question] = {}
     for question in questions:
@@ -152,7 +154,7 @@ def _presences(sets: Sequence[frozenset[Scalar]]) -> list[Question]:
 
 def _cuts(sketches: Sequence[Sketch | None]) -> list[Question]:
     """Is the smallest number at most this? Only of numbers."""
-    lows = [min(s.values) if s and s.is_number and s.values else None for s in sketches]  # type: ignore[type-var]
+    lows = [min(s.values) if s and s.is_number and s.values else None for s in sketches]
     if any(low is None for low in lows):
         return []
     return _cut(np.array(lows, np.float64))
@@ -178,7 +180,9 @@ def _measure(name: str, clients: Sequence[Profile]) -> Iterator[FieldQuestions]:
             who.append(i)
             numbers.append(value)
     values = np.array(numbers, np.float64)
-    questions = _cut(values) if len(set(numbers)) > 2 else [Question("at most", min(numbers), (values <= values.min()) * 1)]
+    questions = (
+        _cut(values) if len(set(numbers)) > 2 else [Question("at most", min(numbers), (values <= values.min()) * 1)]
+    )
     yield from _asked(name, who, questions)
 
 

@@ -1,12 +1,12 @@
-"""Clients with labels come in, findings go out: which fields know the label, by how much, and whether chance does as well.
+"""Clients with labels come in, findings go out: which fields know the label, how well, and whether chance does as well.
 
 The measure is the information that the answer to a question gives about the label, in bits per client, within strata:
-clients are compared only with clients of the same NFS version. A field's measure is that of its best question, less what
-a question of so many answers gives by chance alone. How often labels dealt out anew (within strata, with a seed) do as
-well is the field's probability p: choosing the best question is part of what is repeated, so that asking many does not
-help. Over all fields the false discovery rate is held with Benjamini and Hochberg's procedure (1995). Fields that divide
-the clients alike are one test and one finding; fields that could not reach significance whatever the labels are none
-(Gilbert 2005, after Tarone 1990).
+clients are compared only with clients of the same NFS version. A field's measure is that of its best question, less
+what a question of so many answers gives by chance alone. How often labels dealt out anew (within strata, with a seed)
+do as well is the field's probability p: choosing the best question is part of what is repeated, so that asking many
+does not help. Over all fields the false discovery rate is held with Benjamini and Hochberg's procedure (1995). Fields
+that divide the clients alike are one test and one finding; fields that could not reach significance whatever the labels
+are none (Gilbert 2005, after Tarone 1990).
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ EQUAL = 1e-6  # bits by which sums of the same numbers in another order may diff
 MOST_TESTS = 20_000
 DEALT_KEPT = 256  # batches of dealt labels that are kept for the tests of the same clients
 
-# How the client is connected shows in relations between layers, which mean the same in every network: so they come first
-# among fields that know as much, and a share of the permitted error is theirs, few as they are (weighted
+# How the client is connected shows in relations between layers, which mean the same in every network: so they come
+# first among fields that know as much, and a share of the permitted error is theirs, few as they are (weighted
 # Benjamini-Hochberg, Genovese et al. 2006).
 CONNECTION = (
     *("== ip.src", "r_addr.class", "tcp.srcport <", "tcp.srcport.class"),
@@ -73,10 +73,10 @@ class Finding:
 @dataclass(frozen=True, slots=True)
 class Contrast:
     """What came out. findings: significant, best first. differing: what divides the labels without exception and is not
-    significant: worth another capture, no more. tests: fields that could have been significant, after putting alike ones
-    together; fields: on which any two clients differ. least: the smallest p that these clients could give; above ALPHA
-    nothing can be concluded. counts: clients per label. strata: clients per stratum and label. unequal: strata that hold
-    one label only, and are compared with nothing.
+    significant: worth another capture, no more. tests: fields that could have been significant, after putting alike
+    ones together; fields: on which any two clients differ. least: the smallest p that these clients could give; above
+    ALPHA nothing can be concluded. counts: clients per label. strata: clients per stratum and label. masked: paths that
+    were compared by form.
     """
 
     findings: tuple[Finding, ...]
@@ -114,9 +114,11 @@ def contrast(
     numbers = np.array([labels.index(c.label) for c in clients], np.int64)
     coarse = [stratum(c) for c in clients]
     design = _Design(numbers, _numbered(coarse), len(labels), seed)
-    fine = _Design(numbers, _numbered([f"{s}\0{c.software}" for s, c in zip(coarse, clients, strict=True)]), len(labels), seed)
+    fine = _Design(
+        numbers, _numbered([f"{s}\0{c.software}" for s, c in zip(coarse, clients, strict=True)]), len(labels), seed
+    )
     asked = list(about(clients, masked))[:MOST_TESTS]
-    tests: dict[tuple[bool | bytes, ...], list[FieldQuestions]] = {}
+    tests: dict[tuple[bool, bool, bytes, tuple[bytes, ...]], list[FieldQuestions]] = {}
     for one in asked:
         coarser = software = False
         usable = None if generality(one.path)[0] == 0 else fine.usable(one)
@@ -125,10 +127,11 @@ def contrast(
             usable = design.usable(one)
             software = usable is not None and design.differs(usable.who, fine.strata)
         if usable is not None:
-            key = (coarser, software, usable.who.tobytes(), *sorted(canonical(q.codes).tobytes() for q in usable.questions))
+            divisions = tuple(sorted(canonical(q.codes).tobytes() for q in usable.questions))
+            key = (coarser, software, usable.who.tobytes(), divisions)
             tests.setdefault(key, []).append(usable)
     # Those of the same clients follow one another, so that labels need not be dealt out for each.
-    tried = [_Tried(design if key[0] else fine, tests[key], bool(key[1])) for key in sorted(tests)]
+    tried = [_Tried(design if key[0] else fine, tests[key], key[1]) for key in sorted(tests)]
     everybody = np.arange(len(clients))
     if design.least(everybody) > alpha:
         significant, near = [], [t.finding(1.0) for t in tried]

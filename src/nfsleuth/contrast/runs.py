@@ -2,8 +2,9 @@
 
 Two profiles with one label, from different captures, that have the same names (machine names and source MACs) and NFS
 version are runs of one client. A client counts once, however often it was recorded, and with what its first run shows:
-runs of one machine are no independent witnesses, and a client that was recorded longer shows more. A field whose values differ between two runs of a client - transaction ids, stateids, verifiers,
-file handles, times - cannot tell kinds of client apart by its values: it is masked, and compared by form only.
+runs of one machine are no independent witnesses, and a client that was recorded longer shows more. A field whose values
+differ between two runs of a client - transaction ids, stateids, verifiers, file handles, times - cannot tell kinds of
+client apart by its values: it is masked, and compared by form only.
 """
 
 from __future__ import annotations

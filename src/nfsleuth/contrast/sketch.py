@@ -1,4 +1,4 @@
-"""What a client showed in one field, in bounded memory: values with counts and a frame each, how they moved, their form.
+"""What a client showed in one field, in bounded memory: values with counts and a frame each, their steps, their form.
 
 A `Profile` holds the sketches of a client, with what else is known of it.
 """
@@ -15,14 +15,27 @@ from nfsleuth.contrast.leaves import Leaf, Scalar
 MOST_VALUES = 24  # distinct values kept per field of a client; sightings of others are counted
 LONGEST = 160  # bytes of a value that are kept; a longer one is its beginning and a hash of all of it
 MOST_FIELDS = 6000  # paths of one client
-MOST_STEPS = 512  # operations of a client whose order is kept
+MOST_STEPS = 320  # operations of a client whose order is kept
 _TEXT = frozenset(range(0x20, 0x7F))
 
 
 class Sketch:
     """Sightings of one field of one client."""
 
-    __slots__ = ("alphabet", "down", "entropy", "first", "last", "lengths", "more", "same", "seen", "up", "up_by_one", "values")
+    __slots__ = (
+        "alphabet",
+        "down",
+        "entropy",
+        "first",
+        "last",
+        "lengths",
+        "more",
+        "same",
+        "seen",
+        "up",
+        "up_by_one",
+        "values",
+    )
 
     def __init__(self) -> None:
         self.seen = 0
@@ -96,7 +109,7 @@ class Sketch:
 
     def example(self, value: Scalar | None = None) -> int:
         """A frame in which `value`, or any value, was seen; 0 if that is not known."""
-        return self.values[value][1] if value in self.values else self.first  # type: ignore[index]
+        return self.values[value][1] if value in self.values else self.first
 
 
 def _lengths(lengths: set[int]) -> str:
@@ -118,9 +131,13 @@ def shortened(value: Scalar) -> Scalar:
     """`value` as it is kept."""
     if isinstance(value, int) or len(value) <= LONGEST:
         return value
-    raw = value if isinstance(value, bytes) else value.encode("utf-8", "replace")
-    digest = blake2b(raw, digest_size=6).hexdigest()
-    return value[:LONGEST] + (f"...{digest}" if isinstance(value, str) else f"...{digest}".encode())
+    if isinstance(value, bytes):
+        return value[:LONGEST] + b"..." + _digest(value).encode()
+    return f"{value[:LONGEST]}...{_digest(value.encode('utf-8', 'replace'))}"
+
+
+def _digest(data: bytes) -> str:
+    return blake2b(data, digest_size=6).hexdigest()
 
 
 @dataclass(slots=True)
@@ -137,11 +154,12 @@ class Step:
 class Profile:
     """Everything that is known of one client in one capture.
 
-    client: its id there. names: machine names and source MACs by which it is found again in another capture.
-    version: the newest NFS version that it speaks. software: its client software as far as it says, "" unknown. contexts: in what its fields could have been seen; `cut` holds those
-    of which the capture lacks a part. measures: numbers that are estimates, such as times: compared by size only.
-    derived: paths of relations and orders, whose absence says nothing. operations: all that it used, also those of which
-    no message was decoded. dropped: sightings of paths beyond MOST_FIELDS.
+    client: its id there. names: machine names and source MACs by which it is found again in another capture. version:
+    the newest NFS version that it speaks. software: its client software as far as it says, "" unknown. contexts: in
+    what its fields could have been seen; `cut` holds those of which the capture lacks a part. measures: numbers that
+    are estimates, such as times: compared by size only. derived: paths of relations and orders, whose absence says
+    nothing. operations: all that it used, also those of which no message was decoded. dropped: sightings of paths
+    beyond MOST_FIELDS.
     """
 
     client: str

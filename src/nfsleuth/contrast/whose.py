@@ -57,7 +57,9 @@ class Versions:
 def blank(client: Facts, capture: str, versions: Versions) -> Profile:
     """A profile without fields."""
     names = frozenset(client.names) | frozenset(client.macs)
-    return Profile(client.address, capture, names=names, version=versions.newest(client), software=client_os(client).name)
+    return Profile(
+        client.address, capture, names=names, version=versions.newest(client), software=client_os(client).name
+    )
 
 
 def owners(clients: Iterable[Facts]) -> dict[Key, int]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Sequence
+from itertools import groupby
 
 from nfsleuth.contrast.align import Change, Pair, summary
 from nfsleuth.contrast.differences import Difference
@@ -18,6 +19,7 @@ from nfsleuth.report.escape import columns, padded, shortened, visible
 LEAST = 60
 LABEL_MOST = 24  # columns of a label
 INDENT = " " * 7
+ALSO = 4  # fields that say the same, named without -v
 SHOWN = 12  # findings, and differences, without -v
 FOLD = 4  # equal rows of the aligned view in a row that are shown as they are; of more, the middle is folded
 MARKS = {Change.SAME: " ", Change.CHANGED: "~", Change.DELETED: "<", Change.INSERTED: ">"}
@@ -37,7 +39,9 @@ def findings(
     width = max(width, LEAST)
     lines = _wrapped(f"{counted(result)} clients, {result.fields} fields in which any two differ.", width)
     for label in lone(result) if result.can_conclude else ():
-        lines += _wrapped(f"{visible(label)} has one client: what is its own cannot be told from what is its kind's.", width)
+        lines += _wrapped(
+            f"{visible(label)} has one client: what is its own cannot be told from what is its kind's.", width
+        )
     if not result.can_conclude:
         lines += ["", *_wrapped(cannot(result), width), *_differing(differing, clients, width, verbose)]
     else:
@@ -58,15 +62,35 @@ def _significant(result: Contrast, clients: Sequence[Profile], width: int, verbo
     if not result.findings:
         lines = ["", *_wrapped("No field tells them apart beyond chance (false discovery rate 5 %).", width)]
     else:
-        lines = ["", *(_table(main, clients, width, verbose) if main else ["Nothing tells them apart among clients of one software."])]
+        lines = [
+            "",
+            *(
+                _table(main, clients, width, verbose)
+                if main
+                else ["Nothing tells them apart among clients of one software."]
+            ),
+        ]
     if any(f.software for f in main):
-        lines += ["", *_wrapped("* The labels differ in their client software, too; that may be the cause.", width, "  ")]
+        lines += [
+            "",
+            *_wrapped("* The labels differ in their client software, too; that may be the cause.", width, "  "),
+        ]
     if software:
-        lines += ["", *_wrapped("Differences that the client software explains as well (no label has clients of the other's software):", width)]
+        lines += [
+            "",
+            *_wrapped(
+                "Differences that the client software explains as well (no label has clients of the other's software):",
+                width,
+            ),
+        ]
         lines += _table(software, clients, width, verbose) if verbose else _names(software, width)
     if result.differing:
         lines += ["", *_wrapped("Different without exception, yet not shown to be more than chance:", width)]
-        lines += _names(list(result.differing), width) if not verbose else _table(list(result.differing), clients, width, True)
+        lines += (
+            _names(list(result.differing), width)
+            if not verbose
+            else _table(list(result.differing), clients, width, True)
+        )
     return lines
 
 
@@ -82,7 +106,7 @@ def _table(found: Sequence[Finding], clients: Sequence[Profile], width: int, ver
         lines += _sides(sides(one.path, one.fields[0].masked, compared(one, clients)), width)
         if len(one.fields) > 1:
             names = [visible(f.path) for f in one.fields[1:]]
-            shown = names if verbose else names[:2]
+            shown = names if verbose else names[:ALSO]
             more = f" and {len(names) - len(shown)} more" if len(names) > len(shown) else ""
             lines += _wrapped(f"{INDENT}The same: {', '.join(shown)}{more}", width, " " * 9)
     if not verbose and len(found) > SHOWN:
@@ -100,7 +124,9 @@ def _sides(found: Sequence[Side], width: int) -> list[str]:
     lines = []
     for side in found:
         several = side.clients > 1
-        values = ", ".join(shortened(v, 36) + (f" ({count} of {side.clients})" if several else "") for v, count in side.values)
+        values = ", ".join(
+            shortened(v, 36) + (f" ({count} of {side.clients})" if several else "") for v, count in side.values
+        )
         values += f" and {side.others} more" if side.others else ""
         place = (f"frame {side.frame}" + (f" of {side.capture}" if several else "")) if side.frame else ""
         begin = f"{INDENT}{padded(shortened(visible(side.label), room, keep_end=True), room)}  "
@@ -128,15 +154,22 @@ def _differing(found: Sequence[Difference], clients: Sequence[Profile], width: i
     others = len(open_ones) - len(steady)
     if not open_ones:
         return ["", "No field differs without exception."]
-    lines = ["", *_wrapped(f"{len(steady)} fields stayed the same within each client and differ between the labels:", width)]
+    lines = [
+        "",
+        *_wrapped(f"{len(steady)} fields stayed the same within each client and differ between the labels:", width),
+    ]
     for one in steady if verbose else steady[: 2 * SHOWN]:
         lines.append("  " + shortened(visible(one.path), width - 2, keep_end=True))
         lines += _sides(sides(one.path, False, clients), width)
     if not verbose and len(steady) > 2 * SHOWN:
         lines.append(f"  and {len(steady) - 2 * SHOWN} more; -v shows them")
     if others:
-        lines += _wrapped(f"{others} more fields changed within a client or were seen once; they may differ in every run.", width)
-        lines += [f"  {shortened(visible(d.path), width - 2, keep_end=True)}" for d in open_ones if verbose and not d.steady]
+        lines += _wrapped(
+            f"{others} more fields changed within a client or were seen once; they may differ in every run.", width
+        )
+        lines += [
+            f"  {shortened(visible(d.path), width - 2, keep_end=True)}" for d in open_ones if verbose and not d.steady
+        ]
     return lines
 
 
@@ -144,13 +177,26 @@ def _unequal(result: Contrast, width: int) -> list[str]:
     alone = [s or "unknown" for s, row in result.strata.items() if sum(n > 0 for n in row.values()) < 2]
     if not alone or len(result.strata) == 1:
         return []
-    return ["", *_wrapped(f"Not compared, since only one label has them: clients of NFS {', '.join(map(visible, alone))}.", width)]
+    return [
+        "",
+        *_wrapped(
+            f"Not compared, since only one label has them: clients of NFS {', '.join(map(visible, alone))}.", width
+        ),
+    ]
 
 
 def _masked(result: Contrast, width: int) -> list[str]:
     if not result.masked:
-        return ["", *_wrapped("Nothing is masked: no client was recorded twice, so nothing is known to change from run to run.", width)]
-    lines = ["", *_wrapped(f"{len(result.masked)} fields changed between runs of one client, and are compared by form:", width)]
+        return [
+            "",
+            *_wrapped(
+                "Nothing is masked: no client was recorded twice, so nothing is known to change from run to run.", width
+            ),
+        ]
+    lines = [
+        "",
+        *_wrapped(f"{len(result.masked)} fields changed between runs of one client, and are compared by form:", width),
+    ]
     return lines + [f"  {shortened(visible(path), width - 2, keep_end=True)}" for path in result.masked]
 
 
@@ -166,8 +212,8 @@ def sequence(left: Profile, right: Profile, pairs: Sequence[Pair], width: int = 
         "",
     ]
     for row in folded(pairs):
-        if isinstance(row, int):
-            lines.append(f"{' ' * (room - 6)}... {row} the same ...")
+        if isinstance(row, tuple):
+            lines.append(f"{' ' * (room - 6)}... {row[0]} more {row[1].value} ...")
             continue
         text = f"{padded(_step(row, 0), room)} {MARKS[row.change]} {shortened(_step(row, 1), room)}".rstrip()
         code = COLOURS.get(row.change)
@@ -175,23 +221,24 @@ def sequence(left: Profile, right: Profile, pairs: Sequence[Pair], width: int = 
     return "\n".join(lines) + "\n"
 
 
-def folded(pairs: Sequence[Pair]) -> list[Pair | int]:
-    """Pairs with the middle of long equal stretches as the number of pairs left out."""
-    rows: list[Pair | int] = []
-    at = 0
-    while at < len(pairs):
-        stop = at
-        while stop < len(pairs) and pairs[stop].change is Change.SAME:
-            stop += 1
-        if stop - at > 2 * FOLD:
-            rows += [*pairs[at : at + FOLD], stop - at - 2 * FOLD, *pairs[stop - FOLD : stop]]
+def folded(pairs: Sequence[Pair]) -> list[Pair | tuple[int, Change]]:
+    """Pairs, with the middle of each long stretch of one kind as the number of pairs left out and their kind.
+
+    What was changed is never left out; what only one side has is where it repeats one operation.
+    """
+    rows: list[Pair | tuple[int, Change]] = []
+    for (change, _), stretch in groupby(pairs, _kind):
+        mine = list(stretch)
+        if change is not Change.CHANGED and len(mine) > 2 * FOLD:
+            rows += [*mine[:FOLD], (len(mine) - 2 * FOLD, change), *mine[-FOLD:]]
         else:
-            rows += pairs[at:stop]
-        if stop < len(pairs):
-            rows.append(pairs[stop])
-            stop += 1
-        at = stop
+            rows += mine
     return rows
+
+
+def _kind(pair: Pair) -> tuple[Change, str]:
+    step = pair.left or pair.right
+    return pair.change, "" if pair.change is Change.SAME or step is None else step.text
 
 
 def _who(profile: Profile) -> str:

@@ -58,15 +58,15 @@ def compared(finding: Finding, clients: Sequence[Profile]) -> list[Profile]:
 def question(finding: Finding) -> str:
     """The question of a finding in words, "" where it asks for the values as they are."""
     asked = finding.question
-    if asked.kind == "has" and asked.about != "used":
-        return f"has {visible(as_text(asked.about))}" if isinstance(asked.about, (int, str, bytes)) else ""
+    if asked.kind == "has" and asked.about != "used" and isinstance(asked.about, (int, str, bytes)):
+        return "has " + visible(as_text(asked.about))
     if asked.kind == "at most":
-        return f"at most {asked.about:.6g}"
+        return f"at most {asked.about!s}"
     return "by form" if asked.kind == "form" else ""
 
 
 def counted(result: Contrast) -> str:
-    """"13 native and 20 user-nat"."""
+    """ "13 native and 20 user-nat"."""
     parts = [f"{count} {visible(label)}" for label, count in result.counts.items()]
     return " and ".join([", ".join(parts[:-1]), parts[-1]]) if len(parts) > 1 else parts[0]
 
@@ -75,8 +75,9 @@ def cannot(result: Contrast) -> str:
     """Why nothing can be concluded, and what would help."""
     chance = f"1 of {round(1 / result.least)}" if result.least < 1 else "every"
     return (
-        "Cannot conclude: with so few clients of one NFS version, even a field that tells all apart would do so by chance "
-        f"in {chance} ways to deal out the labels. At least {needed(len(result.counts))} clients per label are needed."
+        "Cannot conclude: with so few clients of one NFS version, even a field that tells all apart would do so by "
+        f"chance in {chance} ways to deal out the labels. "
+        f"At least {needed(len(result.counts))} clients per label are needed."
     )
 
 
