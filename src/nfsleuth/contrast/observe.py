@@ -236,8 +236,9 @@ class Observer:
         if len(rows.calls):
             calls = rows.calls[(rows.calls["flags"] & CALL_FROM_SERVER) == 0]
             owners = self._owners_of(calls["uid"])
-            self._held.append((owners[owners >= 0], calls[owners >= 0]))
-            self._held_rows += len(calls)
+            known = owners >= 0
+            self._held.append((owners[known], calls[known]))
+            self._held_rows += int(known.sum())
             if self._held_rows >= CALLS_AT_ONCE:
                 self._count()
 
