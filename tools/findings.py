@@ -359,9 +359,10 @@ def brief(answer: Answer) -> str:
     if not answer.result.can_conclude:
         return "cannot conclude"
     found = main_findings(answer)
-    if not found:
-        return "undecided" if any(not f.path.startswith(LINK) for f in answer.result.differing) else "none: claim holds"
-    return "above the link layer" if any(not f.path.startswith(LINK) for f in found) else "link layer only: claim holds"
+    if any(not f.path.startswith(LINK) for f in found):
+        return "above the link layer"
+    undecided = any(not f.path.startswith(LINK) for f in answer.result.differing)
+    return ("link layer; " if found else "") + ("above it undecided" if undecided else "none above it: claim holds")
 
 
 def section(version: str, found: Sequence[Answer]) -> str:

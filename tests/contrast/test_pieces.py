@@ -180,6 +180,17 @@ def test_with_two_clients_each_nothing_can_be_concluded():
     assert "Cannot conclude" in text
 
 
+def test_noise_about_the_connection_is_not_carried_by_findings_elsewhere():
+    """A field with a large share of the permitted error still has to be unlikely by itself."""
+    found = two_kinds(10)
+    for n, profile in enumerate(found):
+        profile.see([(f"nfs4.OPEN.twin{i}", f"{i}{profile.label}{n % 2 * (i > 0)}") for i in range(30)])
+        profile.see([("ip.ttl.hops", int(n % 3 == 0))])
+    result = rank.contrast(found, set())
+    assert result.findings
+    assert "ip.ttl.hops" not in [f.path for one in result.findings for f in one.fields]
+
+
 def test_one_label_is_an_error():
     with pytest.raises(ValueError, match="two labels"):
         rank.contrast([client("a", 1, {})], set())

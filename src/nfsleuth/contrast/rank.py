@@ -139,8 +139,9 @@ def contrast(
         able = [t for t in tried if t.least <= alpha]
         adjusted = benjamini_hochberg([t.p for t in able], _weights(able))
         found = [t.finding(q) for t, q in zip(able, adjusted, strict=True)]
-        significant = [f for f in found if f.q <= alpha]
-        near = [f for f in found if f.q > alpha]
+        # p as well: a field with a large share of the error could have a small q that it owes to others alone.
+        significant = [f for f in found if f.q <= alpha and f.p <= alpha]
+        near = [f for f in found if f.q > alpha or f.p > alpha]
     strata: dict[str, dict[str, int]] = {}
     for client in clients:
         row = strata.setdefault(stratum(client), dict.fromkeys(labels, 0))
