@@ -4,8 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help setup demo test quick lint format bench bench-small fuzz accuracy weights findings docs golden lock clean
-.PHONY: help setup demo test quick lint format bench bench-small fuzz accuracy findings docs golden lock clean
+.PHONY: help setup demo test quick lint format bench bench-small fuzz accuracy weights findings contrast-findings docs golden lock clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -59,11 +58,10 @@ weights: setup  ## what the labelled captures say about each weight, and whether
 findings: setup  ## what the lab's captures show of each claim of docs/findings-lab.md
 	@$(BIN)/python tools/findings.py
 
-docs: setup  ## docs/evidence.md, docs/cli.md and the tables of docs/lab.md from the sources
-findings: setup  ## fields that tell apart how clients are connected; NFSLEUTH_CAPTURES as above
-	$(BIN)/python tools/findings.py
+contrast-findings: setup  ## docs/findings.md; NFSLEUTH_CAPTURES names a folder with more labelled captures
+	$(BIN)/python tools/contrast_findings.py
 
-docs: setup  ## docs/evidence.md and docs/cli.md from the sources
+docs: setup  ## docs/evidence.md, docs/cli.md and the tables of docs/lab.md from the sources
 	$(BIN)/python tools/make_docs.py
 	$(BIN)/python tools/make_lab_docs.py
 

@@ -187,7 +187,7 @@ def labelled_profiles(
     nfs: Collection[str] = (),
     rules: Rules | PathLike | None = None,
     progress: Progress | None = None,
-) -> tuple[list[Profile], list[str]]:
+) -> tuple[list[sketch.Profile], list[str]]:
     """The profiles of the clients in labelled captures, with their labels; and what was left out, in words.
 
     files: label files (``NAME.labels.json``), their captures beside them. by: the key whose value is the label, see
