@@ -35,8 +35,8 @@ INTRODUCTION = """\
 
 The study of 2013 read NFSv4.0 traces of a native and a virtual client by eye and found no difference above the link
 layer. Here `nfsleuth contrast` asks every field of every layer, for each NFS version and each two ways in which a
-client can be connected. `NFSLEUTH_CAPTURES=FOLDER make contrast-findings` from {captures} labelled captures with
-{clients} clients; where the claim holds, it says so.
+client can be connected. `NFSLEUTH_CAPTURES=FOLDER make contrast-findings` made it from {captures} labelled captures
+with {clients} clients; where the claim holds, it says so.
 
 How to read it: a client counts once, and is compared only with clients of the same client software, except for fields
 that say how it is connected. *Knows* is the share of what there is to know about the label that the field tells: 100 %
