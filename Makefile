@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help setup demo test quick lint format bench bench-small fuzz accuracy weights findings docs golden lock clean
+.PHONY: help setup demo test quick lint format bench bench-small fuzz accuracy weights findings contrast-findings docs golden lock clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -57,6 +57,9 @@ weights: setup  ## what the labelled captures say about each weight, and whether
 
 findings: setup  ## what the lab's captures show of each claim of docs/findings-lab.md
 	@$(BIN)/python tools/findings.py
+
+contrast-findings: setup  ## docs/findings.md; NFSLEUTH_CAPTURES names a folder with more labelled captures
+	$(BIN)/python tools/contrast_findings.py
 
 docs: setup  ## docs/evidence.md, docs/cli.md and the tables of docs/lab.md from the sources
 	$(BIN)/python tools/make_docs.py

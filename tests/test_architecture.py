@@ -9,8 +9,21 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[1] / "src" / "nfsleuth"
-FLOW = ("capture", "wire", "trace", "clients", "bandwidth", "evidence", "verdict", "report", "api", "lab", "cli")
-PURE = ("wire", "trace", "clients", "bandwidth", "evidence", "verdict", "report")
+FLOW = (
+    "capture",
+    "wire",
+    "trace",
+    "clients",
+    "bandwidth",
+    "evidence",
+    "verdict",
+    "contrast",
+    "report",
+    "api",
+    "lab",
+    "cli",
+)
+PURE = ("wire", "trace", "clients", "bandwidth", "evidence", "verdict", "contrast", "report")
 # A folder inside a pure one that does I/O: it creates files and times how they are read.
 NOT_PURE = "bandwidth/active"
 # Beside the flow, for everybody: the error that a user sees, and how kernels are compiled (a child process, once per
@@ -20,8 +33,8 @@ START = ("__init__", "__main__", "kernel_cache")  # what starts a process
 
 # Everything that a pure package may import from elsewhere: libraries that compute.
 COMPUTES = {
-    "__future__", "bisect", "collections", "contextlib", "csv", "dataclasses", "datetime", "enum", "functools", "hashlib", "heapq",
-    "inspect", "ipaddress", "itertools", "json", "math", "operator", "random", "re", "statistics", "string", "struct",
+    "__future__", "bisect", "collections", "contextlib", "csv", "dataclasses", "datetime", "difflib", "enum", "functools", "hashlib", "heapq",
+    "inspect", "ipaddress", "itertools", "json", "keyword", "math", "operator", "random", "re", "statistics", "string", "struct",
     "textwrap", "tomllib", "types", "typing", "unicodedata",
     "jinja2", "markupsafe", "matplotlib", "numba", "numpy", "polars",
 }  # fmt: skip

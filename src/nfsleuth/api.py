@@ -8,7 +8,7 @@ readable one is counted, never raised), and with `WRONG_USE` for rules or priors
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -24,7 +24,9 @@ if TYPE_CHECKING:
     from nfsleuth.bandwidth.profile import Label, Profile
     from nfsleuth.capture import Source
     from nfsleuth.capture.frames import Chunk
+    from nfsleuth.clients.facts import Facts
     from nfsleuth.clients.trace_facts import TraceFacts
+    from nfsleuth.contrast import sketch
     from nfsleuth.evidence.rules import Rules
     from nfsleuth.trace.rows import Rows
     from nfsleuth.trace.tracker import Tracker
@@ -134,6 +136,100 @@ def calls(*paths: PathLike, progress: Progress | None = None) -> Iterator[pl.Dat
             ends = ends.sort("uid").tail(ENDS_KEPT // 2)  # the others are asked for again if they are needed
 
 
+def profiles(
+    *paths: PathLike, nfs: Collection[str] = (), rules: Rules | PathLike | None = None, progress: Progress | None = None
+) -> list[tuple[Facts, sketch.Profile]]:
+    """Every field that each NFS client of a trace shows, for `nfsleuth.contrast`. Reads the captures twice.
+
+    paths: captures that together are one trace; files, since a pipe cannot be read twice. nfs: count only connections
+    of these NFS versions ("3", "4.0", ...), with "2" or "3" what goes with them (MOUNT, NLM, portmapper); none: all.
+    rules: as for `identify`. Raises NfsleuthError as `identify` does.
+    """
+    from nfsleuth.capture import open_trace
+    from nfsleuth.clients.split import household
+    from nfsleuth.contrast.derive import derive
+    from nfsleuth.contrast.observe import Observer
+    from nfsleuth.contrast.whose import Versions, blank, owners
+    from nfsleuth.trace.tracker import Tracker
+
+    for path in paths:
+        if os.fspath(path) == "-" or (Path(path).exists() and not Path(path).is_file()):
+            raise NfsleuthError(f"{path}: is read twice here, which a pipe cannot be; save it to a file first")
+    from nfsleuth.clients.gather import Gatherer
+
+    reading, gatherer, versions = _Reading(paths, keep_calls=True, progress=progress), Gatherer(), Versions(nfs)
+    for rows in reading:
+        gatherer.add(rows)
+        versions.add(rows.connections)
+    clients = [c for c in household(gatherer.facts()).clients if versions.has(c)]
+    found = [blank(c, os.fspath(paths[0]), versions) for c in clients]
+    observer = Observer(found, owners(clients), versions.skipped())
+    tracker = Tracker(keep_calls=True, watch=observer.watch)
+    with open_trace([os.fspath(p) for p in paths], progress=progress) as trace:
+        chunk: Chunk
+        for chunk in trace:
+            observer.chunk(chunk)
+            for rows in tracker.feed(chunk):
+                observer.rows(rows)
+        for rows in tracker.finish():
+            observer.rows(rows)
+    observer.finish()
+    known, servers = _rules(rules), {s for c in clients for s in c.servers}
+    for number, (client, profile) in enumerate(zip(clients, found, strict=True)):
+        derive(profile, client, observer.ledgers[number], observer.steps(number), servers, known)
+    return list(zip(clients, found, strict=True))
+
+
+def labelled_profiles(
+    *files: PathLike,
+    by: str,
+    only: Collection[str] = (),
+    nfs: Collection[str] = (),
+    rules: Rules | PathLike | None = None,
+    progress: Progress | None = None,
+) -> tuple[list[sketch.Profile], list[str]]:
+    """The profiles of the clients in labelled captures, with their labels; and what was left out, in words.
+
+    files: label files (``NAME.labels.json``), their captures beside them. by: the key whose value is the label, see
+    `contrast.labels`. only: labels that are wanted. Captures that were made out of others are left out: they are no
+    samples of their own. Other arguments as for `profiles`. Raises NfsleuthError for a file that is no label file, a
+    key that no client has, and a capture that cannot be read.
+    """
+    import json
+
+    from nfsleuth.contrast import labels
+
+    read, found, notes = [], [], []
+    for file in map(Path, files):
+        try:
+            with file.open("rb") as stream:
+                content = json.loads(stream.read(MOST_LABELS))
+        except OSError as error:
+            raise NfsleuthError(
+                f"{file}: cannot be read ({error.strerror}); name label files", Exit.UNREADABLE
+            ) from error
+        except (ValueError, RecursionError) as error:
+            raise NfsleuthError(f"{file}: is no label file: JSON is expected") from error
+        read.append((file, labels.parse(os.fspath(file), content)))
+    if not any(labels.label_of(f, c, by) for _, f in read for c in f.clients):
+        raise NfsleuthError(
+            f"no client in the label files has the key {by}; there are {', '.join(labels.keys(f for _, f in read))}"
+        )
+    derived = sum(f.derived for _, f in read)
+    if derived:
+        notes.append(f"{derived} captures left out that were made from others")
+    for place, labelled in read:
+        if labelled.derived:
+            continue
+        of_capture = profiles(place.parent / labelled.capture, nfs=nfs, rules=rules, progress=progress)
+        mine, missed = labels.labelled(labelled, by, of_capture, only)
+        found += mine
+        if not nfs:  # else clients of other versions would be called missing
+            notes += [f"{labelled.capture}: {what}" for what in missed]
+    return found, notes
+
+
+MOST_LABELS = 1 << 24  # bytes of a label file that are read
 ENDS_KEPT = 1 << 16  # connections whose addresses `calls` remembers
 
 

@@ -19,7 +19,8 @@ from pathlib import Path
 VARIABLE = "NUMBA_CACHE_DIR"
 # What no kernel takes anything from; a test checks.
 WITHOUT_KERNELS = (
-    "__init__.py", "__main__.py", "api.py", "cli", "clients", "evidence", "kernel_cache.py", "lab", "report", "verdict",
+    "__init__.py", "__main__.py", "api.py", "cli", "clients", "contrast", "evidence", "kernel_cache.py", "lab",
+    "report", "verdict",
 )  # fmt: skip
 KEPT = 2  # folders, the newest ones, that are never removed
 DAY = 86_400  # s; younger folders may be in use by another process, which would fail on a folder that vanishes

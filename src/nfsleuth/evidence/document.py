@@ -18,7 +18,8 @@ def markdown(rules: Rules) -> str:
     """One chapter per heuristic, then the tables that they look things up in."""
     parts = [
         "# Evidence",
-        "Generated from the heuristics' docstrings and weights. Weights are in nats: 2.3 nats are odds of 10 to 1.",
+        "Generated from the heuristics' docstrings and weights. Weights are in nats: 2.3 nats are odds of 10 to 1. "
+        "[contrast.md](contrast.md) says how to begin a heuristic from a finding in labelled captures.",
     ]
     parts += [_chapter(name, module) for name, module in heuristics().items()]
     parts.append(_tables(rules))

@@ -10,6 +10,8 @@ The tracker does no I/O and knows no clock: a file, a pipe and a live interface 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from nfsleuth.capture.frames import FRAME, Chunk
@@ -20,15 +22,20 @@ from nfsleuth.trace.messages import decode_messages
 from nfsleuth.trace.rows import Rows
 from nfsleuth.trace.state import LARGEST_FRAME, Budget, Control, allocate
 
+Watch = Callable[[np.void, np.ndarray], None]
+
 
 class Tracker:
     """Follows the connections of one trace.
 
     keep_calls: hand out a CALL row per RPC call; without it they are only counted.
     budget: how much may be remembered; what is dropped for want of space is counted as an oddity.
+    watch: called with the tables (`state.state_dtype`) and the chunk's buffer whenever messages were found, before they
+    are decoded: for whoever wants to read their bytes. It must change nothing.
     """
 
-    def __init__(self, *, keep_calls: bool = False, budget: Budget | None = None) -> None:
+    def __init__(self, *, keep_calls: bool = False, budget: Budget | None = None, watch: Watch | None = None) -> None:
+        self._watch = watch
         state = self._state = allocate(budget or Budget(), keep_calls)
         buffer, frames = np.zeros(1, np.uint8), np.zeros(0, FRAME)
         build_all(
@@ -70,6 +77,8 @@ class Tracker:
                 raise ValueError(
                     f"frame {-1 - done} lies outside the chunk's buffer or is longer than {LARGEST_FRAME} bytes"
                 )
+            if self._watch is not None and control[Control.MESSAGES]:
+                self._watch(state, buffer)
             decoded = 0
             while decoded < control[Control.MESSAGES]:
                 decoded = decode_messages(state, buffer, decoded)

@@ -1,0 +1,110 @@
+"""``nfsleuth contrast`` from the command line: what it prints and writes, and a message for each mistake."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from contrast import plant
+from nfsleuth import cli
+from nfsleuth.errors import Exit
+
+NOTHING = b"\xd4\xc3\xb2\xa1\x02\x00\x04\x00" + bytes(8) + b"\x00\x00\x04\x00\x01\x00\x00\x00"  # a pcap without frames
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    made = tmp_path_factory.mktemp("captures")
+    planted = "nfs4.LOCK.locktype"
+    for label in "ab":
+        (made / f"{label}.pcap").write_bytes(plant.clients(label, 1, 8, planted))
+        clients = [
+            {"address": plant.ADDRESS.format(int(label == "b"), 10 + n), "ports": [700 + n], "names": [], "kind": label}
+            for n in range(8)
+        ]
+        text = json.dumps({"capture": f"{label}.pcap", "derived_from": None, "clients": clients})
+        (made / f"{label}.labels.json").write_text(text)
+    (made / "one.pcap").write_bytes(plant.clients("a", 1, 1))
+    (made / "empty.pcap").write_bytes(NOTHING)
+    (made / "bad.labels.json").write_text("{")
+    return made
+
+
+def run(capsys, *arguments):
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["contrast", *map(str, arguments)])
+    out = capsys.readouterr()
+    return ended.value.code, out.out, out.err
+
+
+def test_labels_by_capture(capsys, folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    labels = ("--label", f"a={folder / 'a.pcap'}", "--label", f"b={folder / 'b.pcap'}", "-q")
+    code, out, _ = run(capsys, *labels, "--write-rule", "lock_type", "--html", "page.html", "--sequence")
+    assert code == Exit.DONE
+    assert "nfs4.LOCK.locktype" in out
+    assert "the same" in out
+    assert max(map(len, out.splitlines())) <= 80
+    assert 'RULE = "lock_type"' in (tmp_path / "lock_type.py").read_text()
+    assert "nfs4.LOCK.locktype" in (tmp_path / "page.html").read_text()
+    code, _, err = run(capsys, *labels, "--write-rule", "lock_type")
+    assert code == Exit.WRONG_USE
+    assert "is there already" in err
+    code, _, err = run(capsys, *labels, "--write-rule", "other_rule", "--field", "nfs4.READ.count")
+    assert "is in no finding" in err
+
+
+def test_label_files(capsys, folder):
+    files = (folder / "a.labels.json", folder / "b.labels.json")
+    code, out, _ = run(capsys, "--labels", *files, "--by", "kind", "--json", "-q")
+    assert code == Exit.DONE
+    answer = json.loads(out)
+    assert answer["labels"] == {"a": 8, "b": 8}
+    assert answer["findings"][0]["field"] == "nfs4.LOCK.locktype"
+    assert {side["label"] for side in answer["findings"][0]["sides"]} == {"a", "b"}
+    assert all(side["frame"] for side in answer["findings"][0]["sides"])
+
+
+def test_two_captures(capsys, folder):
+    code, out, _ = run(capsys, folder / "one.pcap", folder / "b.pcap", "-q")
+    assert code == Exit.DONE
+    assert "Cannot conclude" in out
+    assert run(capsys, folder / "a.pcap", folder / "b.pcap", "--nfs", "3", "-q")[0] == Exit.DONE
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        ((), Exit.WRONG_USE, "name two captures"),
+        (("a.pcap",), Exit.WRONG_USE, "name two captures"),
+        (("a.pcap", "a.pcap"), Exit.WRONG_USE, "named twice"),
+        (("a.pcap", "-"), Exit.WRONG_USE, "read twice"),
+        (("a.pcap", "empty.pcap"), Exit.NO_NFS, "empty.pcap: no NFS client"),
+        (("a.pcap", "missing.pcap"), Exit.UNREADABLE, "missing.pcap"),
+        (("a.pcap", "b.pcap", "--nfs", "4.2"), Exit.NO_NFS, "of version 4.2"),
+        (("a.pcap", "b.pcap", "--write-rule", "A b"), Exit.WRONG_USE, "a rule's name"),
+        (("--label", "native", "--label", "b=b.pcap"), Exit.WRONG_USE, "NAME=CAPTURE"),
+        (("--label", "=a.pcap"), Exit.WRONG_USE, "NAME=CAPTURE"),
+        (("--label", "a=a.pcap"), Exit.WRONG_USE, "all 8 clients are a; at least two labels"),
+        (("--label", "a=a.pcap", "--label", "b=b.pcap", "--only", "c"), Exit.WRONG_USE, "no client is labelled c"),
+        (("--label", "a=a.pcap", "b.pcap"), Exit.WRONG_USE, "not both"),
+        (("--labels", "a.labels.json"), Exit.WRONG_USE, "--by KEY"),
+        (("--by", "kind"), Exit.WRONG_USE, "--labels FILE"),
+        (("--labels", "a.labels.json", "--by", "colour"), Exit.WRONG_USE, "there are address, kind"),
+        (("--labels", "bad.labels.json", "--by", "kind"), Exit.WRONG_USE, "JSON is expected"),
+        (("--labels", "missing.labels.json", "--by", "kind"), Exit.UNREADABLE, "cannot be read"),
+    ],
+)
+def test_each_mistake_is_named(capsys, folder, monkeypatch, arguments, code, says):
+    monkeypatch.chdir(folder)
+    got, _, err = run(capsys, *arguments, "-q")
+    assert (got, says in err) == (code, True), err
+    assert len(err.strip().splitlines()) == 1
+
+
+def test_help_ends_with_examples():
+    done = subprocess.run(
+        [sys.executable, "-m", "nfsleuth", "contrast", "--help"], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.rstrip().splitlines()[-1].strip().startswith("nfsleuth contrast")
