@@ -75,7 +75,7 @@ def main(arguments: Sequence[str]) -> int:
         folders.append(Path(elsewhere) / "lab")
     else:
         print("contrast_findings: NFSLEUTH_CAPTURES is not set: only the captures in the repository", file=sys.stderr)
-    files = [path for folder in folders for path in sorted(folder.glob("*.labels.json"))]
+    files = [path for folder in folders for path in sorted(folder.rglob("*.labels.json"))]
     text = document(list(answers(files)))
     print(text, end="")
     if "--print" not in arguments:

@@ -69,6 +69,7 @@ def contrast(
     Exit codes: 0 done, 2 wrong use, 3 a capture cannot be read, 4 no NFS in one.
     """
     from nfsleuth.contrast import differences, draft, rank, runs
+    from nfsleuth.report import contrast_words
 
     options.check_target(html)
     if write_rule:
@@ -77,6 +78,7 @@ def contrast(
             raise NfsleuthError(f"{write_rule}.py: is there already; choose another name or move it away")
     with options.watching(quiet):
         profiles, notes = _read(captures, label, labels, by, only, nfs, rules)
+        notes = [*notes, *contrast_words.lost(profiles)]
         clients, masked = runs.clients(profiles)
         _check(clients, only)
         result = rank.contrast(clients, masked, seed=seed)

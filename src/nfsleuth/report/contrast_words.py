@@ -10,10 +10,11 @@ import numpy as np
 
 from nfsleuth.contrast.questions import as_text, shown
 from nfsleuth.contrast.rank import Contrast, Finding
-from nfsleuth.contrast.sketch import Profile
+from nfsleuth.contrast.sketch import MOST_FIELDS, Profile
 from nfsleuth.report.escape import visible
 
 VALUES_SHOWN = 3  # values per label
+CUT_SHOWN = 4  # kinds of messages that are named
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,3 +96,17 @@ def needed(labels: int, alpha: float = 0.05) -> int:
 def lone(result: Contrast) -> list[str]:
     """Labels with a single client."""
     return [label for label, count in result.counts.items() if count == 1]
+
+
+def lost(clients: Sequence[Profile]) -> list[str]:
+    """What could not be looked at, a line for each kind of loss; none if nothing was lost."""
+    lines = []
+    cut = sorted({context for client in clients for context in client.cut})
+    if cut:
+        some = ", ".join(cut[:CUT_SHOWN]) + (f" and {len(cut) - CUT_SHOWN} more" if len(cut) > CUT_SHOWN else "")
+        lines.append(f"messages were cut in the captures, and what is missing counts as unknown: {some}")
+    if dropped := sum(client.dropped for client in clients):
+        lines.append(
+            f"{dropped:,} sightings of fields beyond the {MOST_FIELDS:,} that are kept of a client were left out"
+        )
+    return lines
