@@ -24,6 +24,7 @@ COMMANDS = {  # in the order of the help; the module in which a command is found
     "bench": "nfsleuth.cli.bench",
     "profile": "nfsleuth.cli.profile",
     "lab": "nfsleuth.cli.lab",
+    "path": "nfsleuth.cli.path",
 }
 EXAMPLES = """
 \b
