@@ -28,6 +28,13 @@ Examples:
   sudo nfsleuth path record --pid 4242 --seconds 10 --stepped -o all.path
   sudo nfsleuth path record --pid 4242 --method sampling --seconds 60 -o share.path
 """
+LIBRARY = """
+\b
+Examples:
+  nfsleuth path library
+  LD_LIBRARY_PATH=$(nfsleuth path library) qemu-system-x86_64 -nic user ...
+  sudo nfsleuth path record --pid $(pidof qemu-system-x86_64) --method instrumented -o inside.path
+"""
 SHOW = """
 \b
 Examples:
@@ -91,6 +98,19 @@ def record(
     return Exit.DONE
 
 
+@path.command(epilog=LIBRARY)
+@click.option("--plain", is_flag=True, help="An ordinary build that keeps its symbols, for uprobes and sampling.")
+def library(*, plain: bool) -> int:
+    """Build libslirp from the distribution's source package, so that calls in it can be followed.
+
+    Prints the folder to start a guest with as LD_LIBRARY_PATH. It is built once; nothing is installed.
+    """
+    from nfsleuth.path import library
+
+    options.put(f"{library.build('plain' if plain else 'instrumented')}\n")
+    return Exit.DONE
+
+
 @path.command(epilog=SHOW)
 @recording_file
 @click.option(
@@ -102,12 +122,13 @@ def record(
     help="Text; JSON; Chrome's trace format, which Perfetto reads; folded stacks; or, as SVG, a flame graph, flow "
     "charts, or time by function.",
 )
+@click.option("--all", "everything", is_flag=True, help="Of the text, also paths that took little.")
 @click.option("--output", "-o", metavar="FILE", default=options.STDOUT, help="Where to write it.  [default: stdout]")
-def show(file: str, *, form: str, output: str) -> int:
+def show(file: str, *, form: str, everything: bool, output: str) -> int:
     """Show a recording: both directions, counts and times."""
     options.check_target(output)
     recording, tree = _load(file)
-    options.write(output, _rendered(recording, tree, form, Path(file).name))
+    options.write(output, _rendered(recording, tree, form, Path(file).name, everything))
     return Exit.DONE
 
 
@@ -118,11 +139,11 @@ def _load(file: str) -> tuple[Recording, Tree | None]:
     return recording, tree.grow(recording) if len(recording.events) else None
 
 
-def _rendered(recording: Recording, tree: Tree | None, form: str, title: str) -> str:
+def _rendered(recording: Recording, tree: Tree | None, form: str, title: str, everything: bool) -> str:
     from nfsleuth.path import exports, figures, text
 
     if form == "text":
-        return text.shown(recording, tree, title, options.terminal_width())
+        return text.shown(recording, tree, title, options.terminal_width(), everything=everything)
     if form == "bars":
         return figures.bars(recording, tree, title)
     if form == "json":

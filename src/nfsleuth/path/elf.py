@@ -188,3 +188,17 @@ def _copy(source: IO[bytes], target: IO[bytes]) -> None:
 def cache() -> Path:
     """Where fetched and built files are kept: below the user's cache."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "nfsleuth" / "path"
+
+
+def data_address(path: Path, name: str) -> int | None:
+    """The address of the exported variable `name` of a library; None if it has none."""
+    from elftools.common.exceptions import ELFError
+    from elftools.elf.elffile import ELFFile
+
+    try:
+        with path.open("rb") as file:
+            table = ELFFile(file).get_section_by_name(".dynsym")
+            found = table.get_symbol_by_name(name) if table else None
+            return int(found[0]["st_value"]) if found else None
+    except (OSError, ELFError):
+        return None

@@ -26,3 +26,9 @@ def _said(*words: str) -> str:
         ).stdout  # fmt: skip
     except (OSError, subprocess.TimeoutExpired):
         return ""
+
+
+def source_of(package: str) -> tuple[str, str]:
+    """Source package and its version of the installed `package`; ("", "") without it."""
+    said = _said("dpkg-query", "-W", "-f", "${db:Status-Status} ${source:Package} ${source:Version}", package).split()
+    return (said[1], said[2]) if said[:1] == ["installed"] and len(said) == 3 else ("", "")

@@ -6,12 +6,14 @@ Nothing of the guest is changed by looking.
 from __future__ import annotations
 
 import platform
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from nfsleuth.path import elf, handlers
 from nfsleuth.path.image import Image
 from nfsleuth.path.model import Guest
+from nfsleuth.path.packages import owner
 from nfsleuth.path.process import LIBSLIRP, Mapping, Process, bias, live_tables
 
 KNOWN = ".".join(map(str, handlers.KNOWN[0])), ".".join(map(str, handlers.KNOWN[1]))
@@ -94,10 +96,10 @@ def _live(
 
 
 def slirp_version(path: str) -> str:
-    """The package that the library is from and its version, if the machine's package manager knows; else its path."""
-    from nfsleuth.path.packages import owner
-
-    return owner(path) or path.rpartition("/")[2]
+    """The package that the library is from, and its version; what it is called if no package manager knows."""
+    folder, _, name = path.rpartition("/")
+    ours = re.search(r"/(libslirp)_([^_/]+)_(instrumented|plain)_[0-9a-f]+$", folder)
+    return " ".join(ours.groups()) if ours else owner(path) or name
 
 
 def kernel() -> str:

@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from nfsleuth.path import shares
-from nfsleuth.path.model import Direction, Method, Recording
+from nfsleuth.path.functions import MEMORY
+from nfsleuth.path.model import Direction, Method, Recording, Role
 from nfsleuth.path.tree import Node, Tree
 from nfsleuth.report.escape import padded, visible
 
@@ -20,16 +21,17 @@ TRUST = {
     Method.SAMPLING: "shares of CPU time; it counts no calls and follows no packet",
     Method.INSTRUMENTED: "counts, edges and times inside libslirp; QEMU's own functions are not seen",
 }
-MOST_BARS = 30
+MOST_BARS = 15
+FEW = 0.01  # of frames or time: less is shown on demand
 NOT_SUPPORTED = "-"
 
 
-def shown(recording: Recording, tree: Tree | None, title: str, width: int = 80) -> str:
-    """The whole report."""
+def shown(recording: Recording, tree: Tree | None, title: str, width: int = 80, *, everything: bool = False) -> str:
+    """The whole report; of the trees what matters, or `everything`."""
     lines = [*_head(recording, title)]
     if tree:
         for direction, words in WORDS.items():
-            lines += ["", *_direction(recording, tree, direction, words, width)]
+            lines += ["", *_direction(recording, tree, direction, words, width, everything)]
         lines += ["", *_frames(tree)]
     lines += ["", *_own(recording, tree, width), *_foot(recording, tree)]
     return "".join(f"{line}\n" for long in lines for line in _wrapped(long, width))
@@ -49,7 +51,7 @@ def _head(recording: Recording, title: str) -> Iterator[str]:
     yield visible(f"method {recording.method}, {recording.seconds:.1f} s, {events}Linux {recording.kernel}")
     yield f"  {TRUST[recording.method]}"
     for name, cost in recording.costs.items():
-        words = {"stepped": "single-stepped", "syscall": "system call", "emulated": "function"}.get(name, name)
+        words = {"stepped": "single-stepped", "syscall": "system call", "emulated": "function"}.get(name, "function")
         yield visible(f"  watching a {words}: {us(cost.pair)} us a call, {us(cost.inside)} us within its own time")
     over = recording.overhead
     if over:
@@ -57,16 +59,45 @@ def _head(recording: Recording, title: str) -> Iterator[str]:
         yield visible(f"  passed on {over.source or 'no interface'}: {rates}, {over.after / 1e6:.1f} MB/s after")
 
 
-def _direction(recording: Recording, tree: Tree, direction: Direction, words: str, width: int) -> Iterator[str]:
+def _direction(
+    recording: Recording, tree: Tree, direction: Direction, words: str, width: int, everything: bool
+) -> Iterator[str]:
     frames = tree.frames.to_network if direction == Direction.TO_NETWORK else tree.frames.to_guest
     yield f"{words}: {frames:,} frames"
     yield padded("", width - NUMBERS) + f"{'calls':>10}{'per frame':>10}{'us a call':>12}{'own us':>12}"
-    for number in tree.children(-1):
-        if tree.nodes[number].direction == direction:
-            yield from _node(recording, tree, number, frames, 0, width)
+    kept = set(range(len(tree.nodes))) if everything else _kept(recording, tree)
+    roots = [n for n in tree.children(-1) if tree.nodes[n].direction == direction]
+    for number in roots:
+        if number in kept:
+            yield from _node(recording, tree, number, frames, 0, width, kept)
+    if hidden := sum(_top(tree, n) in roots for n in range(len(tree.nodes)) if n not in kept):
+        yield f"and {hidden} paths that took little and carried few frames; --all shows them"
 
 
-def _node(recording: Recording, tree: Tree, number: int, frames: int, depth: int, width: int) -> Iterator[str]:
+def _kept(recording: Recording, tree: Tree) -> set[int]:
+    """Nodes that carry frames, that the study speaks of, or that take time, and all that lead to them."""
+    frames = max(tree.frames.to_guest, tree.frames.to_network, 1)
+    whole = sum(max(0.0, node.own_corrected) for node in tree.nodes)
+    kept = set()
+    for number in range(len(tree.nodes) - 1, -1, -1):
+        node = tree.nodes[number]
+        function = recording.functions[node.function]
+        carries = node.to_guest + node.to_network >= FEW * frames
+        named = (function.name in MEMORY or function.role is Role.SYSCALL) and node.calls >= FEW * frames
+        if number in kept or carries or named or node.own_corrected > FEW * whole:
+            kept |= {number, node.parent}
+    return kept
+
+
+def _top(tree: Tree, number: int) -> int:
+    while tree.nodes[number].parent >= 0:
+        number = tree.nodes[number].parent
+    return number
+
+
+def _node(
+    recording: Recording, tree: Tree, number: int, frames: int, depth: int, width: int, kept: set[int]
+) -> Iterator[str]:
     node = tree.nodes[number]
     function = recording.functions[node.function]
     mark = {Direction.TO_GUEST: "<- ", Direction.TO_NETWORK: "-> "}.get(node.direction, "") if node.turned else ""
@@ -81,7 +112,8 @@ def _node(recording: Recording, tree: Tree, number: int, frames: int, depth: int
         known = ", ".join(recording.callers[c] for c, _ in node.callers[:3])
         yield visible("  " * min(depth, 12) + f"  (called by {known})")
     for child in tree.children(number):
-        yield from _node(recording, tree, child, frames, depth + 1, width)
+        if child in kept:
+            yield from _node(recording, tree, child, frames, depth + 1, width, kept)
 
 
 def call_time(node: Node) -> str:

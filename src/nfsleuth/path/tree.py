@@ -125,9 +125,8 @@ class _Rows:
         edges = np.searchsorted(depth[order], np.arange(1, (int(depth.max()) if len(depth) else 0) + 2))
         self.levels = np.split(order, edges[:-1]) if len(depth) else []  # rows by depth, each in order of time
         self.duration = calls["end"] - calls["begin"]
-        roles = [f.role for f in self.functions]
-        self.is_nic = self._frame(np.array([r is Role.NIC for r in roles], bool))
-        self.is_backend = self._frame(np.array([r is Role.BACKEND for r in roles], bool))
+        self.is_nic = self._frame(self._handlers(Role.NIC, "slirp_send_packet_all"))
+        self.is_backend = self._frame(self._handlers(Role.BACKEND, "slirp_input"))
         self.to_guest = self._within(self.is_nic.astype(np.int64))
         self.to_network = self._within(self.is_backend.astype(np.int64))
         self.direction, self.under_backend = self._directions()
@@ -136,9 +135,12 @@ class _Rows:
         """A column from a table by function."""
         return known[self.function] if len(known) else np.zeros(len(self.function), known.dtype)
 
-    def _frame(self, known: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
-        """Calls of such functions that are not within a call of another such function: one per frame."""
-        found = self._of(known)
+    def _handlers(self, role: Role, instead: str) -> npt.NDArray[np.bool_]:
+        """Calls of receive handlers; where none were watched, of the function of libslirp that passes frames on."""
+        return self._roles(role) if any(f.role is role for f in self.functions) else self._named(frozenset({instead}))
+
+    def _frame(self, found: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+        """Of calls of handlers, those that are not made by another such call: one per frame."""
         outer = np.zeros(len(found), bool)
         inside = self.parent >= 0
         outer[inside] = found[self.parent[inside]]

@@ -58,11 +58,11 @@ def record(target: Target, wishes: Wishes, heard: Heard = lambda _: None) -> Rec
     meter = Meter(target, wishes.baseline)
     before = meter.rate(wishes.baseline)
     gathered = _Gathered()
-    heard(f"recording for {wishes.seconds:g} s")
     with Watch(probes, list(tids)) as watch:
         watch.enable()
         began, start = datetime.now(UTC), time.monotonic()
         at_start = meter.bytes()
+        heard(f"recording for {wishes.seconds:g} s")
         ended = _run(target, wishes, watch, gathered, start)
         seconds = time.monotonic() - start
         during = meter.since(at_start, seconds)
