@@ -179,5 +179,3 @@ def _order(modules: bytes, driver: str) -> list[str]:
     length, name_length = int(modules[start + 54 : start + 62], 16), int(modules[start + 94 : start + 102], 16)
     at = start + (110 + name_length + 3) // 4 * 4
     return modules[at : at + length].decode().split()
-
-

@@ -28,6 +28,13 @@ Examples:
   sudo nfsleuth path record --pid 4242 --seconds 10 --stepped -o all.path
   sudo nfsleuth path record --pid 4242 --method sampling --seconds 60 -o share.path
 """
+COMPARE = """
+\b
+Examples:
+  nfsleuth path compare user.path tap.path
+  nfsleuth path compare user-*.path tap-*.path
+  nfsleuth path compare user.path tap.path --json | jq '.rows[0].ratio'
+"""
 LIBRARY = """
 \b
 Examples:
@@ -129,6 +136,30 @@ def show(file: str, *, form: str, everything: bool, output: str) -> int:
     options.check_target(output)
     recording, tree = _load(file)
     options.write(output, _rendered(recording, tree, form, Path(file).name, everything))
+    return Exit.DONE
+
+
+@path.command(epilog=COMPARE)
+@click.argument("files", nargs=-1, required=True, metavar="FILE...", help="Recordings of two kinds of guests.")
+@options.as_json
+def compare(files: tuple[str, ...], *, as_json: bool) -> int:
+    """Compare recordings of two kinds of guests, each of one boot or several.
+
+    Recordings with the same NIC model and backend are boots of one kind. Ratios stand beside those of the study.
+    """
+    from dataclasses import asdict
+
+    from nfsleuth.errors import NfsleuthError
+    from nfsleuth.path import compare as comparing
+
+    try:
+        comparison = comparing.compare([_load(file) for file in files])
+    except ValueError as error:
+        raise NfsleuthError(f"compare {error}") from None
+    if as_json:
+        options.put_json({"schema": "nfsleuth.path-compare/1", **asdict(comparison)})
+    else:
+        options.put(comparing.shown(comparison, options.terminal_width()))
     return Exit.DONE
 
 

@@ -27,9 +27,10 @@ ALIGNED = 16
 # push %rbp; pop %rbp; ret      mov %rdi,%rax; ret
 EMULATED, STEPPED = bytes.fromhex("555dc3"), bytes.fromhex("4889f8c3")
 # mov $sendto,%eax; mov $-1,%edi; syscall; ret: no such descriptor, and nothing else happens
-SYSCALL = bytes.fromhex("b82c000000" "bfffffffff" "0f05" "c3")
-# loop(f, n): push %rbx; push %rbp; push %rax; mov %rdi,%rbx; mov %rsi,%rbp; 1: call *%rbx; dec %rbp; jnz 1b; pop ...; ret
-LOOP = bytes.fromhex("535550" "4889fb" "4889f5" "ffd3" "48ffcd" "75f9" "585d5b" "c3")
+SYSCALL = bytes.fromhex("b82c000000bfffffffff0f05c3")
+# loop(f, n): push %rbx; push %rbp; push %rax; mov %rdi,%rbx; mov %rsi,%rbp; 1: call *%rbx; dec %rbp; jnz 1b;
+# pop %rax; pop %rbp; pop %rbx; ret
+LOOP = bytes.fromhex("5355504889fb4889f5ffd348ffcd75f9585d5bc3")
 PROGRAMS = {"emulated": EMULATED, "stepped": STEPPED, "syscall": SYSCALL}
 
 

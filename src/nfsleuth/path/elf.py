@@ -197,7 +197,7 @@ def data_address(path: Path, name: str) -> int | None:
 
     try:
         with path.open("rb") as file:
-            table = ELFFile(file).get_section_by_name(".dynsym")
+            table: Any = ELFFile(file).get_section_by_name(".dynsym")
             found = table.get_symbol_by_name(name) if table else None
             return int(found[0]["st_value"]) if found else None
     except (OSError, ELFError):

@@ -45,9 +45,8 @@ def flow(recording: Recording, tree: Tree) -> str:
     if not parts:
         parts, left, lowest = [_text(20, 30, "no frames were recorded")], 400, 60
     parts += list(_legend(20, lowest + 30))
-    parts.append(
-        _text(20, lowest + 54, f"{_described(recording)}. On arrows: calls, and the median time of one, less its probes (< with them).")
-    )
+    arrows = "On arrows: calls, and the median time of one, less its probes (< with them)."
+    parts.append(_text(20, lowest + 54, f"{_described(recording)}. {arrows}"))
     return _svg(max(left, 760), lowest + 70, parts)
 
 
@@ -167,7 +166,7 @@ def bars(recording: Recording, tree: Tree | None, title: str) -> str:
         parts.append(_text(10, y + 8, f"Not given: {reason}."))
         y += 20
     else:
-        parts += [_rectangle(10, y + 12, 12, 12, MEMORY), _text(28, y + 22, "memory management, as the study counts it")]
+        parts += [_rectangle(10, y + 12, 12, 12, MEMORY), _text(28, y + 22, "memory management as in the study")]
         y += 30
     for share in shares.shares(recording, tree):
         spread = f" ({share.low:.1%} to {share.high:.1%})" if share.high > share.low else ""

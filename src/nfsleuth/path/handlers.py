@@ -100,7 +100,7 @@ def _kind(image: Image, place: int, kinds: int, cleanup: int) -> int:
         return 0
     for slot in range(table + 24, table + 112, 8):
         target = image.pointers.get(slot)
-        if (any(image.bytes_at(slot, 8)) if target is None else not image.is_function(target)):
+        if any(image.bytes_at(slot, 8)) if target is None else not image.is_function(target):
             return 0
     return kind if kind == NIC or table + cleanup in image.pointers else 0
 

@@ -29,6 +29,8 @@ WRAPPED = ("send", "recv", "sendto", "recvfrom", "sendmsg", "recvmsg", "readv", 
 FLAGS = ("-O2", "-g", "-fPIC", "-shared", "-std=gnu99", '-DG_LOG_DOMAIN="Slirp"', "-w")
 # Its exports are those of the map file; these come in addition.
 EXPORTS = "\nNFSLEUTH { global: nfsleuth_*; };\n"
+GLIB = "apt-get install libglib2.0-dev"  # what to do if it is not found
+TOOLS = {"cc": "gcc", "pkg-config": "pkg-config", "dpkg-source": "dpkg-dev", "apt-get": "apt"}
 PATIENCE = 300  # seconds for any one command
 
 
@@ -36,13 +38,13 @@ def build(kind: str) -> Path:
     """The folder with the library, built now or before. Raises NfsleuthError with what is missing."""
     package, version = source_of(BINARY_PACKAGE)
     if not version:
-        raise NfsleuthError(f"{BINARY_PACKAGE} is not installed, or this is no Debian: only its packages can be rebuilt")
+        raise NfsleuthError(f"{BINARY_PACKAGE} is not installed, or this is no Debian; only its package is rebuilt")
     recorder = files("nfsleuth.path").joinpath("recorder.c").read_bytes()
     stamp = hashlib.sha256(b"\0".join([recorder, " ".join(FLAGS).encode(), EXPORTS.encode()])).hexdigest()[:12]
     kept = cache() / f"{package}_{version}_{kind}_{stamp}".replace(":", ".")
     if (kept / SONAME).exists():
         return kept
-    for program, brings in (("cc", "gcc"), ("pkg-config", "pkg-config"), ("dpkg-source", "dpkg-dev"), ("apt-get", "apt")):
+    for program, brings in TOOLS.items():
         if shutil.which(program) is None:
             raise NfsleuthError(f"{program} is missing, which builds libslirp; apt-get install {brings}")
     kept.parent.mkdir(parents=True, exist_ok=True)
@@ -110,7 +112,7 @@ def _compile(sources: Path, target: Path, kind: str, recorder: bytes) -> None:
         notes = sources / "nfsleuth-recorder.c"
         notes.write_bytes(recorder)
         words += ["-finstrument-functions", *(f"-Wl,--wrap={name}" for name in WRAPPED), str(notes)]
-    glib = shlex.split(_run(["pkg-config", "--cflags", "--libs", "glib-2.0"], sources, "apt-get install libglib2.0-dev"))
+    glib = shlex.split(_run(["pkg-config", "--cflags", "--libs", "glib-2.0"], sources, GLIB))
     _run([*words, *sorted(map(str, source.glob("*.c"))), "-o", str(target), *glib], sources)
 
 

@@ -75,9 +75,7 @@ class Process:
         except OSError:
             raise self.gone() from None
         found = (MAPPING.fullmatch(line) for line in lines)
-        return [
-            Mapping(int(m[1], 16), int(m[2], 16), m[3], int(m[4], 16), m[6]) for m in found if m
-        ]
+        return [Mapping(int(m[1], 16), int(m[2], 16), m[3], int(m[4], 16), m[6]) for m in found if m]
 
     def file_of(self, mapping: Mapping) -> Path:
         """A path that opens the mapped file itself."""

@@ -104,10 +104,7 @@ def _node(
     flag = " *" if function.stepped and recording.method is Method.UPROBES else ""
     name = "  " * min(depth, 12) + mark + visible(function.name) + flag
     per = f"{node.calls / frames:.2f}" if frames else NOT_SUPPORTED
-    yield (
-        padded(name, width - NUMBERS)
-        + f"{node.calls:>10,}{per:>10}{call_time(node):>12}{_own_time(node):>12}"
-    )
+    yield (padded(name, width - NUMBERS) + f"{node.calls:>10,}{per:>10}{call_time(node):>12}{_own_time(node):>12}")
     if node.parent < 0 and node.callers:
         known = ", ".join(recording.callers[c] for c, _ in node.callers[:3])
         yield visible("  " * min(depth, 12) + f"  (called by {known})")
@@ -202,5 +199,3 @@ def us(nanoseconds: float) -> str:
     value = nanoseconds / 1000
     digits = 0 if value >= 100 else 1 if value >= 10 else 2 if value >= 0.1 else 3
     return f"{value:,.{digits}f}"
-
-

@@ -24,7 +24,8 @@ from nfsleuth.path.model import Cost, Direction, Function, Method, Recording, Ro
 # Functions of libslirp that only ever carry frames to the guest.
 TURNS = frozenset(
     {"tcp_output", "tcp_respond", "ip_output", "ip6_output", "udp_output", "udp6_output", "icmp_reflect",
-     "icmp_send_error", "icmp6_send_echoreply", "arp_input", "if_output", "if_start", "if_encap", "slirp_send_packet_all"}
+     "icmp_send_error",
+     "icmp6_send_echoreply", "arp_input", "if_output", "if_start", "if_encap", "slirp_send_packet_all"}
 )  # fmt: skip
 # What reads frames for the guest, though a call of it may deliver none.
 FOR_GUEST = frozenset({"tap_read_packet", "slirp_pollfds_poll", "if_start", "net_fill_rstate"})
