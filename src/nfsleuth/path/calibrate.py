@@ -36,25 +36,30 @@ PROGRAMS = {"emulated": EMULATED, "stepped": STEPPED, "syscall": SYSCALL}
 
 def probe_costs(threads: int) -> dict[str, Cost]:
     """The cost per class of function, with probes opened for `threads` threads: a probe looks at each of them."""
-    with _loop() as (path, address), _idle(threads - 1) as others:
-        loop = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_long)(address + ALIGNED * len(PROGRAMS))
+    with code() as (path, address), _idle(threads - 1) as others:
+        calls = loop(address)
         found = {}
         for number, name in enumerate(PROGRAMS):
             at = ALIGNED * number
             probes = [Probe(path, at), Probe(path, at, returning=True)]
             if name == "syscall":
                 probes = [Probe(tracepoint=tracepoint(f"syscalls/sys_{side}_sendto")) for side in ("enter", "exit")]
-            found[name] = _cost(loop, address + at, probes, [threading.get_native_id(), *others])
+            found[name] = _cost(calls, address + at, probes, [threading.get_native_id(), *others])
     return found
 
 
-def _cost(loop: ctypes._CFunctionType, function: int, probes: list[Probe], tids: list[int]) -> Cost:
-    bare = min(_timed(loop, function) for _ in range(REPETITIONS))
+def loop(address: int) -> ctypes._CFunctionType:
+    """A function (f, n) that calls `f` n times, by the machine code at `address`."""
+    return ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_long)(address + ALIGNED * len(PROGRAMS))
+
+
+def _cost(calls: ctypes._CFunctionType, function: int, probes: list[Probe], tids: list[int]) -> Cost:
+    bare = min(_timed(calls, function) for _ in range(REPETITIONS))
     pairs, insides = [], []
     with Watch(probes, tids, pages=64) as watch:
         watch.enable()
         for _ in range(REPETITIONS):
-            pairs.append(_timed(loop, function))
+            pairs.append(_timed(calls, function))
             samples = np.concatenate([np.zeros(0, watch.dtype), *(s for _, s in watch.read())])
             insides.append(_inside(samples))
         watch.disable()
@@ -69,17 +74,17 @@ def _inside(samples: np.ndarray[tuple[int], np.dtype[np.void]]) -> float:
     return float((end[:count] - begin[:count]).mean()) if count else float("inf")
 
 
-def _timed(loop: ctypes._CFunctionType, function: int) -> float:
+def _timed(calls: ctypes._CFunctionType, function: int) -> float:
     """ns per call."""
     start = time.perf_counter_ns()
-    loop(function, CALLS)
+    calls(function, CALLS)
     return (time.perf_counter_ns() - start) / CALLS
 
 
 @contextmanager
-def _loop() -> Iterator[tuple[str, int]]:
+def code() -> Iterator[tuple[str, int]]:
     """The machine code in memory, from a file that has no name: a path to it, and its address."""
-    code = b"".join(c.ljust(ALIGNED, b"\xcc") for c in PROGRAMS.values()) + LOOP
+    content = b"".join(c.ljust(ALIGNED, b"\xcc") for c in PROGRAMS.values()) + LOOP
     file = os.memfd_create("nfsleuth-calibration", os.MFD_CLOEXEC)
     libc = ctypes.CDLL(None, use_errno=True)
     libc.mmap.restype = ctypes.c_void_p
@@ -87,7 +92,7 @@ def _loop() -> Iterator[tuple[str, int]]:
     libc.munmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
     with ExitStack() as stack:
         stack.callback(os.close, file)
-        os.write(file, code.ljust(mmap.PAGESIZE, b"\0"))
+        os.write(file, content.ljust(mmap.PAGESIZE, b"\0"))
         address = libc.mmap(None, mmap.PAGESIZE, mmap.PROT_READ | mmap.PROT_EXEC, mmap.MAP_PRIVATE, file, 0)
         if address in (None, ctypes.c_void_p(-1).value):
             raise OSError(ctypes.get_errno(), "mmap")

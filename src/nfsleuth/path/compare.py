@@ -175,7 +175,7 @@ def shown(comparison: Comparison, width: int = 80) -> str:
     elif not comparison.interleaved:
         lines.append("The boots did not take turns, so a change of the machine's load looks like a difference.")
     if Method.UPROBES.value in comparison.methods:
-        lines.append("Times are as measured, with the probes in them: they make short paths look alike.")
+        lines.append("Times are as measured, probes included, which make short paths look alike.")
     return "".join(f"{line}\n" for line in lines)
 
 

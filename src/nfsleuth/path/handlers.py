@@ -126,7 +126,7 @@ def _models(image: Image, tables: list[int]) -> dict[int, str]:
             held = {_type_name(image, place) for target in level for place in holders.get(target, ())}
             # A function that registers types takes the address of a TypeInfo as well as of class_init.
             taken = {_type_at(image, target) for user in level for target in uses.get(user, ())}
-            if found := sorted((held or taken) - {None}, key=lambda name: (len(str(name)), str(name))):
+            if found := sorted((held - {None}) or (taken - {None}), key=lambda name: (len(str(name)), str(name))):
                 names[table] = str(found[0]).removesuffix("-device").removesuffix("-base")
                 break
     return names

@@ -231,6 +231,8 @@ def records(content: bytes, ring: Ring, dtype: np.dtype[np.void]) -> Iterator[Sa
     at, step = 0, dtype.itemsize
     while at + 8 <= len(content):
         kind, _, size = struct.unpack_from("<IHH", content, at)
+        if size < 8 or at + size > len(content):  # never from a kernel
+            return
         if kind == SAMPLE and size == step:
             count = (len(content) - at) // step
             table = np.frombuffer(content, dtype, count, at)
@@ -244,8 +246,6 @@ def records(content: bytes, ring: Ring, dtype: np.dtype[np.void]) -> Iterator[Sa
             ring.lost += struct.unpack_from("<Q", content, at + 16)[0]
         elif kind == SAMPLE:
             ring.unread += 1
-        if size < 8:  # never from a kernel
-            return
         at += size
 
 
