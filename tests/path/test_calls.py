@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.path.make import NUMBER, STEP, events
 
 from nfsleuth.path.calls import DEEPEST, nest
 from nfsleuth.path.model import EVENT, Kind
-from tests.path.make import NUMBER, STEP, events
 
 
 def naive(found):

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from tests.path.make import recording, send
 
 from nfsleuth.path.compare import compare, measures, shown
 from nfsleuth.path.tree import grow
-from tests.path.make import recording, send
 
 TAP = ("qemu_net_queue_send", ("tap:receive_iov", "writev"))
 

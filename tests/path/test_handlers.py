@@ -75,7 +75,18 @@ def compiled(folder, version="7.2.22", cleanup=4):
     (folder / "x.c").write_text(PROGRAM)
     program, stripped = folder / "program", folder / "stripped"
     subprocess.run(
-        ["cc", "-O2", "-fPIE", "-pie", f'-DVERSION="{version}"', f"-DCLEANUP={cleanup}", "-Wl,--build-id", "-o", program, folder / "x.c"],
+        [
+            "cc",
+            "-O2",
+            "-fPIE",
+            "-pie",
+            f'-DVERSION="{version}"',
+            f"-DCLEANUP={cleanup}",
+            "-Wl,--build-id",
+            "-o",
+            program,
+            folder / "x.c",
+        ],
         check=True,
     )
     subprocess.run(["strip", "-o", stripped, program], check=True)

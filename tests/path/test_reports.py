@@ -7,24 +7,27 @@ import xml.etree.ElementTree as ElementTree
 from dataclasses import replace
 
 import pytest
+from tests.path.make import DELIVER, REPLY, recording, send
 
 from nfsleuth.path import exports, figures, shares, text
 from nfsleuth.path.model import Cost, Function, Method, Role
 from nfsleuth.path.tree import grow
-from tests.path.make import DELIVER, REPLY, recording, send
 
 CALLS = [send(REPLY, REPLY), send("sendto"), send(), ("slirp_pollfds_poll", "recvfrom", DELIVER)]
 EVIL = "\x1b[31mred</text>\u202e;\n"
+
 
 @pytest.fixture
 def both():
     rec = recording(CALLS, method=Method.INSTRUMENTED)
     return rec, grow(rec)
 
+
 def hostile(rec):
     functions = tuple(replace(f, name=f.name + EVIL, object=EVIL) for f in rec.functions)
     return replace(rec, functions=functions, notes=(EVIL,), callers=(EVIL,), left_out=(EVIL,), kernel=EVIL,
                    guest=replace(rec.guest, qemu=EVIL, libslirp=EVIL, nics=(EVIL,)))  # fmt: skip
+
 
 def sampled(slirp, memory, rest=100):
     functions = (
@@ -34,6 +37,7 @@ def sampled(slirp, memory, rest=100):
     )
     rec = recording([], method=Method.SAMPLING)
     return replace(rec, functions=functions, samples=(memory, slirp - memory, rest), counts=(), events=rec.events[:0])
+
 
 def test_text_has_both_directions_apart(both):
     lines = text.shown(*both, "user.path").splitlines()
@@ -45,12 +49,14 @@ def test_text_has_both_directions_apart(both):
     assert any("3: 2 (66.7%) set off inside a frame from the guest" in line for line in lines)
     assert any("1 others set off frames to the guest, 1 did neither" in line for line in lines)
 
+
 @pytest.mark.parametrize("everything", [False, True])
 @pytest.mark.parametrize("width", [80, 120])
 def test_text_fits(both, width, everything):
     rec, tree = both
     for one in (rec, hostile(rec)):
         assert max(map(len, text.shown(one, tree, "x" * 50, width, everything=everything).splitlines())) <= width
+
 
 def test_what_costs_hide_is_not_printed():
     rec = recording(CALLS, costs={"emulated": Cost(1000, 1000), "syscall": Cost(1000, 1000)})
@@ -60,6 +66,7 @@ def test_what_costs_hide_is_not_printed():
     assert line.split()[-1] == "-"
     assert "not given: uprobes cost more" in shown
     assert json.loads(exports.as_json(rec, grow(rec)))["nodes"][0]["median"] is None
+
 
 def test_nothing_escapes(both):
     rec, tree = hostile(both[0]), both[1]
@@ -75,6 +82,7 @@ def test_nothing_escapes(both):
         assert "red</text>" not in picture
         ElementTree.fromstring(picture)
 
+
 def test_json_names_method_and_denominators(both):
     value = json.loads(exports.as_json(*both))
     assert value["method"] == "instrumented"
@@ -84,11 +92,13 @@ def test_json_names_method_and_denominators(both):
         "libslirp's own time and its system calls",
     }
 
+
 def test_chrome_has_every_call(both):
     rec, tree = both
     calls = [event for event in json.loads(exports.chrome(rec, tree))["traceEvents"] if event["ph"] == "X"]
     assert len(calls) == len(rec.events) // 2
     assert all(event["dur"] >= 0 and event["pid"] == 7 and event["tid"] == 100 for event in calls)
+
 
 def test_folded_stacks_add_up(both):
     rec, tree = both
@@ -99,6 +109,7 @@ def test_folded_stacks_add_up(both):
         "guest-to-network;qemu_net_queue_send;user:receive;slirp_input;tcp_input;network-to-guest;tcp_output"
     ]
 
+
 def test_figures_show_what_there_is(both):
     flow = figures.flow(*both)
     assert "guest to network: 3 frames" in flow
@@ -106,10 +117,12 @@ def test_figures_show_what_there_is(both):
     assert "tcp_output: 2 calls" in figures.flame(*both)
     assert "memory management" in figures.bars(*both, "x")
 
+
 def test_figures_of_nothing():
     rec = recording([])
     assert "no frames were recorded" in figures.flow(rec, grow(rec))
     ElementTree.fromstring(figures.flame(rec, grow(rec)))
+
 
 def test_a_share_needs_samples():
     few, enough = sampled(999, 500), sampled(1000, 250)
@@ -121,10 +134,12 @@ def test_a_share_needs_samples():
     assert share.low == pytest.approx(0.224, abs=0.001)  # Wilson, by hand
     assert "(22.4% to 27.8%)" in text.shown(enough, None, "x")
 
+
 def test_a_share_needs_names():
     rec = sampled(2000, 100)
     nameless = replace(rec, functions=(replace(rec.functions[0], name="libslirp.so.0+0x10"), *rec.functions[1:]))
     assert "no names" in shares.unsupported(nameless, None)
+
 
 def test_the_callback_is_not_libslirps_time():
     """slirp_send_packet_all calls QEMU: its own time is that of the NIC model."""

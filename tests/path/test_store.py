@@ -10,12 +10,12 @@ import pytest
 import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.path.make import recording, send
 
 from nfsleuth.errors import NfsleuthError
 from nfsleuth.path import store
 from nfsleuth.path.model import Cost, Overhead
 from nfsleuth.path.store import load, save
-from tests.path.make import recording, send
 
 
 @pytest.fixture
@@ -41,7 +41,9 @@ def packed(header, rest=b""):
 
 def parts(made, tmp_path):
     save(made, tmp_path / "x.path")
-    header, _, rest = zstandard.ZstdDecompressor().decompressobj().decompress((tmp_path / "x.path").read_bytes()).partition(b"\n")
+    header, _, rest = (
+        zstandard.ZstdDecompressor().decompressobj().decompress((tmp_path / "x.path").read_bytes()).partition(b"\n")
+    )
     return json.loads(header), rest
 
 
@@ -70,7 +72,9 @@ def test_a_header_that_cannot_be(name, made, tmp_path):
         load(tmp_path / "y.path")
 
 
-@pytest.mark.parametrize(("column", "value"), [("function", 999), ("thread", 9), ("kind", 2), ("caller", 7), ("time", -1)])
+@pytest.mark.parametrize(
+    ("column", "value"), [("function", 999), ("thread", 9), ("kind", 2), ("caller", 7), ("time", -1)]
+)
 def test_an_event_that_points_nowhere(column, value, made, tmp_path):
     events = made.events.copy()
     events[column][3] = value

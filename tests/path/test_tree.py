@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from tests.path.make import DELIVER, REPLY, STEP, recording, send
 
 from nfsleuth.path.model import Cost, Direction, Method
 from nfsleuth.path.tree import grow
-from tests.path.make import DELIVER, REPLY, STEP, recording, send
 
 
 def found(tree, rec, *path, direction=None):
@@ -66,7 +66,7 @@ def test_one_function_has_a_node_for_each_direction():
 
 
 def test_a_read_that_finds_nothing_belongs_to_what_it_is_for():
-    tree, rec = grown([("tap_read_packet",), ("slirp_pollfds_poll",)])
+    tree, _rec = grown([("tap_read_packet",), ("slirp_pollfds_poll",)])
     assert {tree.nodes[n].direction for n in tree.children(-1)} == {Direction.TO_GUEST}
 
 
@@ -100,7 +100,7 @@ def test_where_no_handler_is_watched_libslirp_tells_frames():
 
 
 def test_times_add_up():
-    tree, rec = grown([send(REPLY, ("sendto",)), send()])
+    tree, _rec = grown([send(REPLY, ("sendto",)), send()])
     for number, node in enumerate(tree.nodes):
         inner = sum(tree.nodes[child].total for child in tree.children(number))
         assert node.own == pytest.approx(node.total - inner)
