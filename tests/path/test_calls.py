@@ -26,7 +26,8 @@ def naive(found):
                     open_calls.pop()
                 open_calls.pop()[2] = time
     result = []
-    for function, begin, end, around in done:
+    for function, begin, end, outer in done:
+        around = outer
         while around is not None and around[2] is None:
             around = around[3]
         if end is not None:

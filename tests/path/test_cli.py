@@ -8,11 +8,11 @@ from dataclasses import replace
 
 import pytest
 from click.testing import CliRunner
+from tests.path.make import DELIVER, REPLY, recording, send
 
 from nfsleuth.cli import nfsleuth
 from nfsleuth.path import store
 from nfsleuth.path.model import Method
-from tests.path.make import DELIVER, REPLY, recording, send
 
 
 def run(*words):

@@ -8,7 +8,7 @@ from html import escape
 from nfsleuth.path import shares
 from nfsleuth.path.model import Direction, Method, Recording, Role
 from nfsleuth.path.text import call_time
-from nfsleuth.path.tree import Node, Tree
+from nfsleuth.path.tree import Node, Tree, main_paths
 from nfsleuth.report.escape import shortened, visible
 
 TITLES = {Direction.TO_NETWORK: "guest to network", Direction.TO_GUEST: "network to guest"}
@@ -25,7 +25,6 @@ MEMORY = "#e69f00"
 FONT = 'font-family="sans-serif" font-size="11"'
 BOX, GAP, RISE, STEP = 172, 14, 34, 78  # px: width, space between, height, from one level to the next
 FLAME_WIDTH, FLAME_ROW, NARROWEST = 1200, 18, 0.4
-FEWEST = 0.001  # calls of a node, of the most called one, to be drawn in a flow chart
 
 
 def flow(recording: Recording, tree: Tree) -> str:
@@ -39,7 +38,8 @@ def flow(recording: Recording, tree: Tree) -> str:
         if not roots or not frames:
             continue
         for root in roots:
-            chart.place(root, 0)
+            if root in chart.kept:
+                chart.place(root, 0)
         parts += [_text(left, 30, f"{title}: {frames:,} frames", size=15, bold=True), *chart.parts]
         left, lowest = chart.right + 50, max(lowest, chart.bottom)
     if not parts:
@@ -57,13 +57,13 @@ class _Chart:
         self.recording, self.tree, self.top = recording, tree, top
         self.right, self.bottom = left, top
         self.parts: list[str] = []
-        self._most = max((node.calls for node in tree.nodes), default=1)
+        self.kept = main_paths(recording, tree, frames_only=True)
 
     def place(self, number: int, depth: int) -> float:
         """Draw a node and what it calls; returns the middle of its box."""
         node = self.tree.nodes[number]
         y = self.top + depth * STEP
-        children = [n for n in self.tree.children(number) if self.tree.nodes[n].calls >= FEWEST * self._most]
+        children = [n for n in self.tree.children(number) if n in self.kept]
         middles = [self.place(child, depth + 1) for child in children]
         if middles:
             middle = (middles[0] + middles[-1]) / 2
@@ -203,7 +203,9 @@ def _text(
 ) -> str:
     anchor = ' text-anchor="middle"' if middle else ' text-anchor="end"' if end else ""
     weight = ' font-weight="bold"' if bold else ""
-    return f'<text x="{x:.1f}" y="{y:.1f}" font-size="{size}"{weight}{anchor}>{escape(visible(text))}</text>'
+    # A white rim keeps it readable where lines cross it.
+    rim = ' paint-order="stroke" stroke="#fff" stroke-width="3"' if size < 10 else ""
+    return f'<text x="{x:.1f}" y="{y:.1f}" font-size="{size}"{weight}{anchor}{rim}>{escape(visible(text))}</text>'
 
 
 def _svg(width: float, height: float, parts: list[str]) -> str:

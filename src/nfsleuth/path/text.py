@@ -9,9 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from nfsleuth.path import shares
-from nfsleuth.path.functions import MEMORY
-from nfsleuth.path.model import Direction, Method, Recording, Role
-from nfsleuth.path.tree import Node, Tree
+from nfsleuth.path.model import Direction, Method, Recording
+from nfsleuth.path.tree import Node, Tree, main_paths
 from nfsleuth.report.escape import padded, visible
 
 WORDS = {Direction.TO_NETWORK: "guest to network", Direction.TO_GUEST: "network to guest"}
@@ -22,7 +21,6 @@ TRUST = {
     Method.INSTRUMENTED: "counts, edges and times inside libslirp; QEMU's own functions are not seen",
 }
 MOST_BARS = 15
-FEW = 0.01  # of frames or time: less is shown on demand
 NOT_SUPPORTED = "-"
 
 
@@ -65,28 +63,13 @@ def _direction(
     frames = tree.frames.to_network if direction == Direction.TO_NETWORK else tree.frames.to_guest
     yield f"{words}: {frames:,} frames"
     yield padded("", width - NUMBERS) + f"{'calls':>10}{'per frame':>10}{'us a call':>12}{'own us':>12}"
-    kept = set(range(len(tree.nodes))) if everything else _kept(recording, tree)
+    kept = set(range(len(tree.nodes))) if everything else main_paths(recording, tree)
     roots = [n for n in tree.children(-1) if tree.nodes[n].direction == direction]
     for number in roots:
         if number in kept:
             yield from _node(recording, tree, number, frames, 0, width, kept)
     if hidden := sum(_top(tree, n) in roots for n in range(len(tree.nodes)) if n not in kept):
         yield f"and {hidden} paths that took little and carried few frames; --all shows them"
-
-
-def _kept(recording: Recording, tree: Tree) -> set[int]:
-    """Nodes that carry frames, that the study speaks of, or that take time, and all that lead to them."""
-    frames = max(tree.frames.to_guest, tree.frames.to_network, 1)
-    whole = sum(max(0.0, node.own_corrected) for node in tree.nodes)
-    kept = set()
-    for number in range(len(tree.nodes) - 1, -1, -1):
-        node = tree.nodes[number]
-        function = recording.functions[node.function]
-        carries = node.to_guest + node.to_network >= FEW * frames
-        named = (function.name in MEMORY or function.role is Role.SYSCALL) and node.calls >= FEW * frames
-        if number in kept or carries or named or node.own_corrected > FEW * whole:
-            kept |= {number, node.parent}
-    return kept
 
 
 def _top(tree: Tree, number: int) -> int:

@@ -12,7 +12,7 @@ from pathlib import Path
 from nfsleuth.path.process import Process
 
 TAP = re.compile(r"^iff:\s*(\S+)$", re.MULTILINE)  # fdinfo of a TUN/TAP descriptor, drivers/net/tun.c
-LINE = re.compile(r"^\s*([^:]+):\s*(\d+)(?:\s+\d+){7}\s+(\d+)", re.MULTILINE)  # proc_pid_net(5), dev
+LINE = re.compile(r"^\s*([^:|\s]+):\s*(\d+)(?:\s+\d+){7}\s+(\d+)", re.MULTILINE)  # proc_pid_net(5), dev
 
 
 def source(process: Process) -> tuple[str, ...]:
@@ -25,7 +25,7 @@ def source(process: Process) -> tuple[str, ...]:
             continue
     there = _counters(process)
     mine = tuple(sorted(taps & there.keys()))
-    return mine or tuple(sorted(there.keys() - {"lo"})) or tuple(there)
+    return mine or tuple(sorted(there))
 
 
 def passed(process: Process, interfaces: tuple[str, ...]) -> int:

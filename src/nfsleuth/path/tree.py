@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nfsleuth.path.calls import Calls, nest
+from nfsleuth.path.functions import MEMORY
 from nfsleuth.path.model import Cost, Direction, Function, Method, Recording, Role, cost_class
 
 # Functions of libslirp that only ever carry frames to the guest.
@@ -31,6 +32,7 @@ TURNS = frozenset(
 FOR_GUEST = frozenset({"tap_read_packet", "slirp_pollfds_poll", "if_start", "net_fill_rstate"})
 SENDS = frozenset({"send", "sendto", "sendmsg", "sendmmsg"})
 WRITES = frozenset({"write", "writev"})  # send as well, if a backend makes them; libslirp's wake the main loop
+FEW = 0.01  # of frames or time: less is shown on demand
 TRUSTED = 3.0  # a function's own time is shown if it is so many times what is taken off for probes
 
 
@@ -306,6 +308,23 @@ class _Rows:
                 f.name: n for f, n in zip(self.functions, calls, strict=True) if f.role is Role.SYSCALL and n
             }
         return found
+
+
+def main_paths(recording: Recording, tree: Tree, *, frames_only: bool = False) -> set[int]:
+    """Numbers of nodes that carry frames, and of all that lead to them; also of those that take time or that the study
+    speaks of, unless `frames_only`."""
+    frames = max(tree.frames.to_guest, tree.frames.to_network, 1)
+    whole = sum(max(0.0, node.own_corrected) for node in tree.nodes)
+    kept: set[int] = set()
+    for number in range(len(tree.nodes) - 1, -1, -1):
+        node = tree.nodes[number]
+        function = recording.functions[node.function]
+        carries = node.to_guest + node.to_network >= FEW * frames
+        moves = function.role is Role.SYSCALL and node.calls >= FEW * frames
+        counts = (function.name in MEMORY and node.calls >= FEW * frames) or node.own_corrected > FEW * whole
+        if number in kept or carries or moves or (counts and not frames_only):
+            kept |= {number, node.parent}
+    return kept - {-1}
 
 
 def _medians(group: npt.NDArray[np.int64], values: npt.NDArray[Any], count: int) -> npt.NDArray[np.float64]:
