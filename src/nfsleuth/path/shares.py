@@ -43,13 +43,13 @@ class OwnTime:
 
 
 def own_times(recording: Recording, tree: Tree | None) -> list[OwnTime]:
-    """Own time of each function, longest first; corrected where probes cost something."""
+    """Own time of each function, longest first: less its probes, and without what interrupted it."""
     totals = [0.0] * len(recording.functions)
     if recording.method is Method.SAMPLING:
         totals = [float(n) for n in recording.samples]
     elif tree:
         for node in tree.nodes:
-            totals[node.function] += max(0.0, node.own_corrected)
+            totals[node.function] += max(0.0, node.own_steady)
     found = [
         OwnTime(f.name, f.role, t, f.name in MEMORY and f.role is Role.SLIRP)
         for f, t in zip(recording.functions, totals, strict=True)

@@ -139,7 +139,8 @@ def _own(recording: Recording, tree: Tree | None, width: int) -> Iterator[str]:
         times = shares.own_times(recording, tree)
         unit = "samples" if recording.method is Method.SAMPLING else "ms"
         whole = sum(own.value for own in times) or 1.0
-        yield f"own time by function ({unit}; # is of the study's memory management)"
+        calm = "" if unit == "samples" else ", no call counted longer than 10 times the median"
+        yield f"own time by function ({unit}{calm}; # is of the study's memory management)"
         for own in times[:MOST_BARS]:
             value = own.value if unit == "samples" else own.value / 1e6
             bar = "=" * round(own.value / times[0].value * (width - 56))

@@ -32,6 +32,7 @@ TURNS = frozenset(
 FOR_GUEST = frozenset({"tap_read_packet", "slirp_pollfds_poll", "if_start", "net_fill_rstate"})
 SENDS = frozenset({"send", "sendto", "sendmsg", "sendmmsg"})
 WRITES = frozenset({"write", "writev"})  # send as well, if a backend makes them; libslirp's wake the main loop
+LONGEST, SHORTEST = 10, 1000.0  # times the median, and ns: a call that takes more of its own was interrupted
 FEW = 0.01  # of frames or time: less is shown on demand
 TRUSTED = 3.0  # a function's own time is shown if it is so many times what is taken off for probes
 
@@ -69,6 +70,7 @@ class Node:
     total: float  # ns, of all its calls, as measured
     own: float  # the same without the calls in them that were watched
     own_corrected: float
+    own_steady: float  # the same, with no call counted longer than LONGEST times the median: it was interrupted
     typical: Typical
     to_guest: int  # frames that reached the guest within it
     to_network: int  # frames that reached a backend within it
@@ -223,8 +225,11 @@ class _Rows:
         total_taken_off = inside + self._within(pair) - pair
         sums = [
             np.bincount(node[kept], weights=column[kept], minlength=len(made))
-            for column in (self.duration, own, own - taken_off, self.to_guest, self.to_network)
-        ]
+            for column in (
+                self.duration, own, own - taken_off, self._steady(node, own, len(made)) - taken_off,
+                self.to_guest, self.to_network,
+            )
+        ]  # fmt: skip
         medians = [
             _medians(node[kept], column[kept], len(made))
             for column in (
@@ -236,11 +241,19 @@ class _Rows:
         return tuple(
             Node(
                 function, parent, Direction(direction), parent >= 0 and direction != made[parent][2], int(calls[n]),
-                float(sums[0][n]), float(sums[1][n]), float(sums[2][n]),
-                Typical(*[float(column[n]) for column in medians]), int(sums[3][n]), int(sums[4][n]), callers[n],
+                float(sums[0][n]), float(sums[1][n]), float(sums[2][n]), float(sums[3][n]),
+                Typical(*[float(column[n]) for column in medians]), int(sums[4][n]), int(sums[5][n]), callers[n],
             )
             for n, (parent, function, direction) in enumerate(made)
         )  # fmt: skip
+
+    def _steady(self, node: npt.NDArray[np.int64], own: npt.NDArray[Any], count: int) -> npt.NDArray[np.float64]:
+        """Own times, cut to LONGEST times the median of their node."""
+        kept = node >= 0
+        limits = np.maximum(LONGEST * _medians(node[kept], own[kept], count), SHORTEST)
+        steady = own.astype(np.float64)
+        steady[kept] = np.minimum(steady[kept], limits[node[kept]])
+        return steady
 
     def _callers(self, node: npt.NDArray[np.int64], count: int) -> list[tuple[tuple[int, int], ...]]:
         known = (node >= 0) & (self.calls["caller"] < len(self.recording.callers))
