@@ -35,7 +35,7 @@ class Measure:
 
 
 MEASURES = (
-    Measure("whole", "a frame out, and all that it sets off", "us", "1.1 ms to 44 us, 25 x"),
+    Measure("whole", "a frame out with all that it sets off", "us", "1.1 ms to 44 us, 25 x"),
     Measure("until_syscall", "  of it, until its system call", "us"),
     Measure("syscall", "  of it, the system call", "us"),
     Measure("to_guest", "a frame in, handed to the NIC model", "us"),
@@ -43,7 +43,7 @@ MEASURES = (
     Measure("nested", "frames in that one out set off", "%"),
     Measure("syscalls_out", "system calls per frame out", ""),
     Measure("syscalls_in", "system calls per frame in", ""),
-    Measure("memory", "memory management, of libslirp's own time", "%", "50 %"),
+    Measure("memory", "memory management of libslirp's time", "%", "50 %"),
     Measure("queue", "if_output and if_start, of the same", "%", "22.9 %"),
 )
 
@@ -159,14 +159,15 @@ def shown(comparison: Comparison, width: int = 80) -> str:
     lines = [
         f"A: {first}, {_boots(comparison.boots[0])}    B: {second}, {_boots(comparison.boots[1])}",
         f"method {', '.join(comparison.methods)}; medians over boots, of medians in each",
+        "out: guest to network; in: network to guest",
         "",
-        f"{'out: guest to network; in: network to guest':<44}{'A':>8}{'B':>8}{'A / B':>20}"[:width],
+        f"{'':<41}{'A':>8}{'B':>8}{'A / B':>23}"[:width],
     ]
     for row in comparison.rows:
         if row.first is None and row.second is None:
             continue
         says = f"{row.measure.says}{', ' + row.measure.unit if row.measure.unit else ''}"
-        lines.append(f"{says:<44}{_value(row.first):>8}{_value(row.second):>8}{_ratio(row):>20}"[:width])
+        lines.append(f"{says:<41}{_value(row.first):>8}{_value(row.second):>8}{_ratio(row):>23}"[:width])
         if row.measure.study:
             lines.append(f"    the study: {row.measure.study}")
     lines.append("")

@@ -38,9 +38,11 @@ def read(path: Path, name: str | None = None, *, debug: bool = True) -> Image:
 
     Raises NfsleuthError if it is no ELF file of x86-64.
     """
-    from elftools.common.exceptions import ELFError
-    from elftools.elf.elffile import ELFFile
-
+    try:
+        from elftools.common.exceptions import ELFError
+        from elftools.elf.elffile import ELFFile
+    except ImportError:
+        raise NfsleuthError("recording needs pyelftools; pip install 'nfsleuth[path]'") from None
     name = name or path.name
     try:
         with path.open("rb") as file:

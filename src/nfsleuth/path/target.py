@@ -71,7 +71,7 @@ def look(process: Process) -> Target:
         shown = ".".join(map(str, number)) if number else "no version in it"
         notes.append(
             f"QEMU {shown}: tables of receive handlers are known for {KNOWN[0]} to {KNOWN[1]}; "
-            "frames are not counted, exported functions are"
+            "only exported functions are followed"
         )
     elif number and number[:2] != handlers.CHECKED:
         notes.append(f"QEMU {number[0]}.{number[1]}: its tables were looked up in sources, not checked on a binary")
