@@ -42,6 +42,7 @@ ip link set lo up
 ip tuntap add tap0 mode tap
 ip address add 10.0.2.2/24 dev tap0
 ip link set tap0 up
+ip neighbour replace 10.0.2.15 lladdr 52:54:00:12:34:56 dev tap0 nud permanent
 "$0" -m http.server {port} --directory {share} >/dev/null 2>&1 &
 exec {qemu}
 """

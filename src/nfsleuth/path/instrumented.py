@@ -24,7 +24,7 @@ from nfsleuth.path.target import Target, kernel
 from nfsleuth.path.uprobes import Heard, Meter, Wishes
 
 STATE = "nfsleuth_state"
-THREADS, NOTES = 8, 1 << 17  # as in recorder.c
+THREADS, NOTES = 8, 1 << 19  # as in recorder.c
 HEADER, RING_HEADER = 16, 16
 NOTE = np.dtype([("time", "<u8"), ("function", "<u8")])
 RING = RING_HEADER + NOTES * NOTE.itemsize

@@ -25,7 +25,10 @@ from nfsleuth.path.packages import source_of
 SONAME = "libslirp.so.0"
 BINARY_PACKAGE = "libslirp0"
 APT = Path("/etc/apt")
-WRAPPED = ("send", "recv", "sendto", "recvfrom", "sendmsg", "recvmsg", "readv", "writev")
+WRAPPED = (
+    "send", "recv", "sendto", "recvfrom", "sendmsg", "recvmsg", "readv", "writev", "socket", "connect", "bind",
+    "shutdown", "close", "setsockopt", "getsockopt",
+)  # fmt: skip
 FLAGS = ("-O2", "-g", "-fPIC", "-shared", "-std=gnu99", '-DG_LOG_DOMAIN="Slirp"', "-w")
 # Its exports are those of the map file; these come in addition.
 EXPORTS = "\nNFSLEUTH { global: nfsleuth_*; };\n"
@@ -40,7 +43,8 @@ def build(kind: str) -> Path:
     if not version:
         raise NfsleuthError(f"{BINARY_PACKAGE} is not installed, or this is no Debian; only its package is rebuilt")
     recorder = files("nfsleuth.path").joinpath("recorder.c").read_bytes()
-    stamp = hashlib.sha256(b"\0".join([recorder, " ".join(FLAGS).encode(), EXPORTS.encode()])).hexdigest()[:12]
+    words = " ".join((*FLAGS, *WRAPPED, EXPORTS))
+    stamp = hashlib.sha256(recorder + words.encode()).hexdigest()[:12]
     kept = cache() / f"{package}_{version}_{kind}_{stamp}".replace(":", ".")
     if (kept / SONAME).exists():
         return kept

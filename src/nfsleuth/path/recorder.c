@@ -15,7 +15,7 @@
 
 #define QUIET __attribute__((no_instrument_function))
 #define THREADS 8
-#define NOTES (1u << 17) /* of a ring; a power of two */
+#define NOTES (1u << 19) /* of a ring; a power of two */
 
 struct note {
     uint64_t time;     /* TSC */
@@ -68,28 +68,37 @@ QUIET void __cyg_profile_func_exit(void *function, void *caller)
     note((uint64_t)function << 1 | 1);
 }
 
-#define WRAP(name, parameters, arguments)                     \
-    ssize_t __real_##name parameters;                         \
-    QUIET ssize_t __wrap_##name parameters                    \
+#define WRAP(type, name, parameters, arguments)               \
+    type __real_##name parameters;                            \
+    QUIET type __wrap_##name parameters                       \
     {                                                         \
         note((uint64_t)(uintptr_t)__wrap_##name << 1);        \
-        ssize_t result = __real_##name arguments;             \
+        type result = __real_##name arguments;                \
         note((uint64_t)(uintptr_t)__wrap_##name << 1 | 1);    \
         return result;                                        \
     }
 
-WRAP(send, (int file, const void *from, size_t length, int flags), (file, from, length, flags))
-WRAP(recv, (int file, void *into, size_t length, int flags), (file, into, length, flags))
-WRAP(sendto,
+WRAP(ssize_t, send, (int file, const void *from, size_t length, int flags), (file, from, length, flags))
+WRAP(ssize_t, recv, (int file, void *into, size_t length, int flags), (file, into, length, flags))
+WRAP(ssize_t, sendto,
      (int file, const void *from, size_t length, int flags, const struct sockaddr *to, socklen_t size),
      (file, from, length, flags, to, size))
-WRAP(recvfrom,
+WRAP(ssize_t, recvfrom,
      (int file, void *into, size_t length, int flags, struct sockaddr *from, socklen_t *size),
      (file, into, length, flags, from, size))
-WRAP(sendmsg, (int file, const struct msghdr *message, int flags), (file, message, flags))
-WRAP(recvmsg, (int file, struct msghdr *message, int flags), (file, message, flags))
-WRAP(readv, (int file, const struct iovec *parts, int count), (file, parts, count))
-WRAP(writev, (int file, const struct iovec *parts, int count), (file, parts, count))
+WRAP(ssize_t, sendmsg, (int file, const struct msghdr *message, int flags), (file, message, flags))
+WRAP(ssize_t, recvmsg, (int file, struct msghdr *message, int flags), (file, message, flags))
+WRAP(ssize_t, readv, (int file, const struct iovec *parts, int count), (file, parts, count))
+WRAP(ssize_t, writev, (int file, const struct iovec *parts, int count), (file, parts, count))
+WRAP(int, socket, (int domain, int kind, int protocol), (domain, kind, protocol))
+WRAP(int, connect, (int file, const struct sockaddr *to, socklen_t size), (file, to, size))
+WRAP(int, bind, (int file, const struct sockaddr *to, socklen_t size), (file, to, size))
+WRAP(int, shutdown, (int file, int how), (file, how))
+WRAP(int, close, (int file), (file))
+WRAP(int, setsockopt, (int file, int level, int option, const void *value, socklen_t size),
+     (file, level, option, value, size))
+WRAP(int, getsockopt, (int file, int level, int option, void *value, socklen_t *size),
+     (file, level, option, value, size))
 
 /* What a note costs, for calibration in a process of our own. */
 
