@@ -39,6 +39,7 @@ while read line; do eval "$line" >/out 2>&1; code=$?; tail -n 1 /out; echo "@don
 # A namespace of its own; `exec` keeps the pid that QEMU will have.
 SETUP = """
 ip link set lo up
+sysctl -q -w net.ipv6.conf.default.disable_ipv6=1 net.ipv6.conf.all.disable_ipv6=1
 ip tuntap add tap0 mode tap
 ip address add 10.0.2.2/24 dev tap0
 ip link set tap0 up

@@ -72,11 +72,12 @@ def _frames(tree: Tree) -> dict[str, Any]:
         "quiet": f.quiet, "set_off": quantiles(f.set_off),
         "syscalls": {WORDS[d]: calls for d, calls in f.syscalls.items()},
         "until_syscall": quantiles(f.until_syscall), "syscall": quantiles(f.syscall), "whole": quantiles(f.whole),
+        "whole_corrected": quantiles(f.whole_corrected),
         "to_guest_whole": quantiles(f.to_guest_whole),
     }  # fmt: skip
 
 
-def quantiles(values: npt.NDArray[np.int64]) -> dict[str, float] | None:
+def quantiles(values: npt.NDArray[np.int64] | npt.NDArray[np.float64]) -> dict[str, float] | None:
     """Count and 10th, 50th and 90th percentile; None of nothing."""
     if not len(values):
         return None

@@ -46,8 +46,8 @@ def flow(recording: Recording, tree: Tree) -> str:
         parts, left, lowest = [_text(20, 30, "no frames were recorded")], 400, 60
     parts += list(_legend(20, lowest + 30))
     arrows = "On arrows: calls, and the median time of one, less its probes (< with them)."
-    parts.append(_text(20, lowest + 54, f"{_described(recording)}. {arrows}"))
-    return _svg(max(left, 760), lowest + 70, parts)
+    parts += [_text(20, lowest + 54, _described(recording)), _text(20, lowest + 70, arrows)]
+    return _svg(max(left, 640), lowest + 86, parts)
 
 
 class _Chart:

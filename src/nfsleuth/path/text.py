@@ -122,14 +122,16 @@ def _frames(tree: Tree) -> Iterator[str]:
         if calls and frames:
             each = ", ".join(f"{visible(n)} {c / frames:.2f}" for n, c in calls.items())
             yield f"  system calls per frame, {WORDS[direction]}: {each}"
+    yield "  times as measured: median (10th to 90th percentile)"
     for words, times in (
         ("a frame from the network layer to its system call", f.until_syscall),
         ("that system call", f.syscall),
         ("the whole call in which it was sent", f.whole),
+        ("the same, less the probes in it", f.whole_corrected),
         ("handing a frame to the NIC, from the main loop", f.to_guest_whole),
     ):
         if len(times):
-            yield f"  {words}, as measured: {_spread(times)}"
+            yield f"  {words}: {_spread(times)}"
 
 
 def _own(recording: Recording, tree: Tree | None, width: int) -> Iterator[str]:
@@ -173,7 +175,7 @@ def _foot(recording: Recording, tree: Tree | None) -> Iterator[str]:
         yield visible(f"note: {note}")
 
 
-def _spread(times: npt.NDArray[np.int64]) -> str:
+def _spread(times: npt.NDArray[np.int64] | npt.NDArray[np.float64]) -> str:
     low, middle, high = np.percentile(times, (10, 50, 90)).tolist()
     return f"{us(middle)} us ({us(low)} to {us(high)})"
 

@@ -92,6 +92,7 @@ class Frames:
     until_syscall: npt.NDArray[np.int64]  # ns from where a frame left the NIC model to the system call that sends it
     syscall: npt.NDArray[np.int64]  # ns of that call
     whole: npt.NDArray[np.int64]  # ns of the outermost call in which a frame was sent
+    whole_corrected: npt.NDArray[np.float64]  # the same, less the probes in it
     to_guest_whole: npt.NDArray[np.int64]  # ns of the call that handed a frame to the NIC, outside of libslirp's input
 
 
@@ -222,7 +223,6 @@ class _Rows:
         pair, inside = self._costs()
         own = self.duration - self._children(self.duration)
         taken_off = inside + self._children(pair - inside)
-        total_taken_off = inside + self._within(pair) - pair
         sums = [
             np.bincount(node[kept], weights=column[kept], minlength=len(made))
             for column in (
@@ -233,7 +233,7 @@ class _Rows:
         medians = [
             _medians(node[kept], column[kept], len(made))
             for column in (
-                self.duration, self.duration - total_taken_off, own - taken_off, total_taken_off, taken_off,
+                self.duration, self.duration - self._taken_off(), own - taken_off, self._taken_off(), taken_off,
             )
         ]  # fmt: skip
         calls = np.bincount(node[kept], minlength=len(made))
@@ -267,6 +267,11 @@ class _Rows:
         costs = [function_cost(f, self.recording) for f in self.functions]
         return self._of(np.array([c.pair for c in costs])), self._of(np.array([c.inside for c in costs]))
 
+    def _taken_off(self) -> npt.NDArray[np.float64]:
+        """The probes' part of each call's duration: what lies within its own times, and all of those of calls in it."""
+        pair, inside = self._costs()
+        return np.asarray(inside + self._within(pair) - pair, np.float64)
+
     def frames(self) -> Frames:
         """What became of frames."""
         backend = np.flatnonzero(self.is_backend)
@@ -287,6 +292,7 @@ class _Rows:
             until_syscall=self.calls["begin"][sent] - self.calls["begin"][top[sent]],
             syscall=self.duration[sent],
             whole=self.duration[np.unique(top[sent])],
+            whole_corrected=(self.duration - self._taken_off())[np.unique(top[sent])],
             to_guest_whole=self.duration[np.unique(self._handing(np.flatnonzero(alone)))],
         )
 
@@ -333,7 +339,8 @@ def main_paths(recording: Recording, tree: Tree, *, frames_only: bool = False) -
         node = tree.nodes[number]
         function = recording.functions[node.function]
         carries = node.to_guest + node.to_network >= FEW * frames
-        moves = function.role is Role.SYSCALL and node.calls >= FEW * frames
+        mine = tree.frames.to_network if node.direction == Direction.TO_NETWORK else frames
+        moves = function.role is Role.SYSCALL and node.calls >= FEW * mine
         counts = (function.name in MEMORY and node.calls >= FEW * frames) or node.own_corrected > FEW * whole
         if number in kept or carries or moves or (counts and not frames_only):
             kept |= {number, node.parent}
