@@ -8,8 +8,8 @@ from __future__ import annotations
 import os
 import platform
 
-from nfsleuth.errors import NfsleuthError
-from nfsleuth.path import process, target
+from nfsleuth.errors import Exit, NfsleuthError
+from nfsleuth.path import instrumented, process, sampling, target, uprobes
 from nfsleuth.path.model import Method, Recording
 from nfsleuth.path.uprobes import Heard, Wishes
 
@@ -21,20 +21,15 @@ def record(
 ) -> Recording:
     """Record the QEMU with `pid`, or the only one. Raises NfsleuthError that says what to do instead."""
     if platform.machine() != "x86_64" or platform.system() != "Linux":
-        raise NfsleuthError(f"path records on Linux on x86-64; this is {platform.system()} on {platform.machine()}")
+        here = f"{platform.system()} on {platform.machine()}"
+        raise NfsleuthError(f"path records on Linux on x86-64; this is {here}", Exit.PARTS_MISSING)
     wishes = wishes or Wishes(10.0)
     guest = process.find(pid)
     if os.geteuid() != 0:
-        raise NfsleuthError(f"recording pid {guest.pid} needs root: it reads its memory and sets probes; use sudo")
+        message = f"recording pid {guest.pid} needs root: it reads its memory and sets probes; use sudo"
+        raise NfsleuthError(message, Exit.PARTS_MISSING)
     found = target.look(guest)
-    if method == Method.SAMPLING:
-        from nfsleuth.path import sampling
-
-        return sampling.record(found, wishes, heard)
-    if method == Method.INSTRUMENTED:
-        from nfsleuth.path import instrumented
-
-        return instrumented.record(found, wishes, heard)
-    from nfsleuth.path import uprobes
-
-    return uprobes.record(found, wishes, heard)
+    methods = {
+        Method.UPROBES: uprobes.record, Method.SAMPLING: sampling.record, Method.INSTRUMENTED: instrumented.record,
+    }  # fmt: skip
+    return methods[Method(method)](found, wishes, heard)

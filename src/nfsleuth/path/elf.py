@@ -42,7 +42,7 @@ def read(path: Path, name: str | None = None, *, debug: bool = True) -> Image:
         from elftools.common.exceptions import ELFError
         from elftools.elf.elffile import ELFFile
     except ImportError:
-        raise NfsleuthError("recording needs pyelftools; pip install 'nfsleuth[path]'") from None
+        raise NfsleuthError("recording needs pyelftools; pip install 'nfsleuth[path]'", Exit.PARTS_MISSING) from None
     name = name or path.name
     try:
         with path.open("rb") as file:

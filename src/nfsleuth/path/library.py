@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from importlib.resources import files
 from pathlib import Path
 
-from nfsleuth.errors import NfsleuthError
+from nfsleuth.errors import Exit, NfsleuthError
 from nfsleuth.path.elf import cache
 from nfsleuth.path.packages import source_of
 
@@ -50,7 +50,9 @@ def build(kind: str) -> Path:
         return kept
     for program, brings in TOOLS.items():
         if shutil.which(program) is None:
-            raise NfsleuthError(f"{program} is missing, which builds libslirp; apt-get install {brings}")
+            raise NfsleuthError(
+                f"{program} is missing, which builds libslirp; apt-get install {brings}", Exit.PARTS_MISSING
+            )
     kept.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="build-", dir=kept.parent) as name:
         folder = Path(name)

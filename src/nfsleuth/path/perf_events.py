@@ -191,7 +191,9 @@ def _perf_event_open(attribute: bytes, tid: int, probe: Probe) -> int:
     if number == errno.ESRCH:
         raise ProcessLookupError(tid)
     if number in (errno.EACCES, errno.EPERM):
-        raise NfsleuthError("the kernel lets only root watch another process (perf_event_open(2)); use sudo")
+        raise NfsleuthError(
+            "the kernel lets only root watch another process (perf_event_open(2)); use sudo", Exit.PARTS_MISSING
+        )
     if number == errno.EMFILE:
         raise NfsleuthError("too many probes for the limit of open files; raise it (ulimit -n) or name fewer threads")
     raise NfsleuthError(f"the kernel refuses a probe: {os.strerror(number)} ({probe.place or 'event'})", Exit.WRONG_USE)
@@ -205,7 +207,8 @@ def _uprobe_type() -> int:
         return int((UPROBE / "type").read_text())
     except OSError:
         raise NfsleuthError(
-            "this kernel has no uprobes (CONFIG_UPROBE_EVENTS); --method sampling and instrumented work without"
+            "this kernel has no uprobes (CONFIG_UPROBE_EVENTS); --method sampling and instrumented work without",
+            Exit.PARTS_MISSING,
         ) from None
 
 
@@ -257,7 +260,9 @@ def tracepoint(name: str) -> int:
     try:
         file = os.open(f"events/{name}/id", os.O_RDONLY, dir_fd=_tracefs())
     except OSError:
-        raise NfsleuthError(f"this kernel has no tracepoint {name}; --method sampling works without") from None
+        raise NfsleuthError(
+            f"this kernel has no tracepoint {name}; --method sampling works without", Exit.PARTS_MISSING
+        ) from None
     with os.fdopen(file) as opened:
         return int(opened.read())
 
