@@ -25,6 +25,7 @@ COMMANDS = {  # in the order of the help; the module in which a command is found
     "profile": "nfsleuth.cli.profile",
     "lab": "nfsleuth.cli.lab",
     "contrast": "nfsleuth.cli.contrast",
+    "path": "nfsleuth.cli.path",
 }
 EXAMPLES = """
 \b

@@ -1,0 +1,107 @@
+"""What there is to watch in a running guest: a `Process` comes in, a `Target` goes out, with all that has a name.
+
+Nothing of the guest is changed by looking.
+"""
+
+from __future__ import annotations
+
+import platform
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from nfsleuth.path import elf, handlers
+from nfsleuth.path.image import Image
+from nfsleuth.path.model import Guest
+from nfsleuth.path.packages import owner
+from nfsleuth.path.process import LIBSLIRP, Mapping, Process, bias, live_tables
+
+KNOWN = ".".join(map(str, handlers.KNOWN[0])), ".".join(map(str, handlers.KNOWN[1]))
+
+
+@dataclass(frozen=True)
+class Target:
+    """A guest as it is found."""
+
+    process: Process
+    mappings: list[Mapping]
+    qemu: Image
+    slirp: Image | None
+    slirp_path: str  # as the process sees it; "" without
+    handlers: tuple[handlers.Handler, ...]  # of the clients that it has, or of all if that cannot be told
+    notes: tuple[str, ...]
+
+    @property
+    def guest(self) -> Guest:
+        """The description for a recording."""
+        number = handlers.version(self.qemu)
+        models = {h.client for h in self.handlers if h.nic}
+        backends = {h.client for h in self.handlers if not h.nic}
+        return Guest(
+            self.process.pid,
+            ".".join(map(str, number)) if number else "unknown",
+            slirp_version(self.slirp_path) if self.slirp else "",
+            tuple(sorted(models)),
+            tuple(sorted(backends)),
+        )
+
+    def place(self, address: int) -> tuple[Image, int] | None:
+        """The image that an address of the process lies in, and the address there."""
+        for image, base in self._bases():
+            if any(0 <= address - base - s.address < len(s.content) for s in image.segments):
+                return image, address - base
+        return None
+
+    def _bases(self) -> list[tuple[Image, int]]:
+        names = {self.qemu.name: self.qemu, **({self.slirp.name: self.slirp} if self.slirp else {})}
+        found = ((image, bias(self.mappings, image, name)) for name, image in names.items())
+        return [(image, base) for image, base in found if base is not None]
+
+
+def look(process: Process) -> Target:
+    """Read the programs that run in `process`. Raises NfsleuthError if we may not, or it has ended."""
+    mappings = process.mappings()
+    qemu = elf.read(process.folder / "exe", process.program)
+    library = next((m for m in mappings if LIBSLIRP.match(m.name)), None)
+    slirp = elf.read(process.file_of(library), library.name) if library else None
+    notes = []
+    number = handlers.version(qemu)
+    tables = handlers.find(qemu)
+    if not handlers.is_known(number):
+        shown = ".".join(map(str, number)) if number else "no version in it"
+        notes.append(
+            f"QEMU {shown}: tables of receive handlers are known for {KNOWN[0]} to {KNOWN[1]}; "
+            "only exported functions are followed"
+        )
+    elif number and number[:2] != handlers.CHECKED:
+        notes.append(f"QEMU {number[0]}.{number[1]}: its tables are taken to be laid out as in 7.2 or before it, which was not checked on a binary: names may be wrong")
+    if slirp and "m_get" not in slirp.named():
+        notes.append(
+            "libslirp has no names but those it exports; a debug file, DEBUGINFOD_URLS or `path library` gives them"
+        )
+    return Target(
+        process, mappings, qemu, slirp, library.path if library else "", tuple(_live(process, mappings, qemu, tables)),
+        tuple(notes),
+    )  # fmt: skip
+
+
+def _live(
+    process: Process, mappings: list[Mapping], qemu: Image, tables: Sequence[handlers.Handler]
+) -> Sequence[handlers.Handler]:
+    base = bias(mappings, qemu, process.program)
+    if base is None or not tables:
+        return tables
+    live = live_tables(process, {base + h.table: h.table for h in tables})
+    return [h for h in tables if h.table in live] or tables
+
+
+def slirp_version(path: str) -> str:
+    """The package that the library is from, and its version; what it is called if no package manager knows."""
+    folder, _, name = path.rpartition("/")
+    ours = re.search(r"/(libslirp)_([^_/]+)_(instrumented|plain)_[0-9a-f]+$", folder)
+    return " ".join(ours.groups()) if ours else owner(path) or name
+
+
+def kernel() -> str:
+    """The kernel that places the probes."""
+    return platform.release()

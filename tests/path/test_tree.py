@@ -1,0 +1,129 @@
+"""Trees tell the directions apart, count frames, and take the probes' part off."""
+
+from __future__ import annotations
+
+import pytest
+from tests.path.make import DELIVER, REPLY, STEP, recording, send
+
+from nfsleuth.path.model import Cost, Direction, Method
+from nfsleuth.path.tree import grow
+
+
+def found(tree, rec, *path, direction=None):
+    """The node at the end of a path of names."""
+    number = -1
+    for name in path:
+        numbers = [n for n in tree.children(number) if rec.functions[tree.nodes[n].function].name == name]
+        last = name is path[-1] and direction is not None
+        numbers = [n for n in numbers if not last or tree.nodes[n].direction == direction]
+        assert len(numbers) == 1, (name, numbers)
+        number = numbers[0]
+    return tree.nodes[number]
+
+
+INPUT = ("qemu_net_queue_send", "user:receive", "slirp_input", "tcp_input")
+
+
+def grown(*threads, **options):
+    rec = recording(*threads, **options)
+    return grow(rec), rec
+
+
+def test_data_leaves_by_a_system_call():
+    tree, rec = grown([send(("sendto",)), send()])
+    assert (tree.frames.to_network, tree.frames.sent, tree.frames.quiet) == (2, 1, 1)
+    assert found(tree, rec, *INPUT, "sendto").direction == Direction.TO_NETWORK
+    assert tree.frames.syscalls[Direction.TO_NETWORK] == {"sendto": 1}
+
+
+def test_tcp_output_inside_slirp_input_carries_frames_to_the_guest():
+    """The study counts them as transmission."""
+    tree, rec = grown([send(REPLY, REPLY)])
+    node = found(tree, rec, *INPUT, "tcp_output")
+    assert node.direction == Direction.TO_GUEST
+    assert node.turned
+    assert not found(tree, rec, *INPUT, "tcp_output", "slirp_send_packet_all").turned
+    assert found(tree, rec, *INPUT).direction == Direction.TO_NETWORK
+    assert (tree.frames.to_guest, tree.frames.nested, tree.frames.answered) == (2, 2, 1)
+    assert tree.frames.set_off.tolist() == [2]
+
+
+def test_without_names_inside_libslirp_the_network_layer_is_where_it_turns():
+    tree, rec = grown([("qemu_net_queue_send", ("user:receive", ("slirp_input", DELIVER)))])
+    assert found(tree, rec, *INPUT[:3], "qemu_net_queue_send").turned
+
+
+def test_one_function_has_a_node_for_each_direction():
+    tree, rec = grown([send()], [("slirp_pollfds_poll", "recvfrom", DELIVER), DELIVER])
+    roots = {(rec.functions[tree.nodes[n].function].name, tree.nodes[n].direction) for n in tree.children(-1)}
+    assert roots == {
+        ("qemu_net_queue_send", Direction.TO_NETWORK),
+        ("qemu_net_queue_send", Direction.TO_GUEST),
+        ("slirp_pollfds_poll", Direction.TO_GUEST),
+    }
+    assert tree.frames.nested == 0
+    assert tree.frames.to_guest == 2
+
+
+def test_a_read_that_finds_nothing_belongs_to_what_it_is_for():
+    tree, _rec = grown([("tap_read_packet",), ("slirp_pollfds_poll",)])
+    assert {tree.nodes[n].direction for n in tree.children(-1)} == {Direction.TO_GUEST}
+
+
+def test_only_a_backend_sends_by_write():
+    """libslirp's own writes wake the main loop."""
+    tap = ("qemu_net_queue_send", ("tap:receive_iov", "writev"))
+    tree, _ = grown([tap, send("write")])
+    assert (tree.frames.to_network, tree.frames.sent) == (2, 1)
+    assert tree.frames.syscall.tolist() == [STEP]
+    assert tree.frames.until_syscall.tolist() == [2 * STEP]
+    assert tree.frames.whole.tolist() == [5 * STEP]
+
+
+def test_system_calls_of_the_main_loop_are_left_out():
+    tree, _ = grown(["writev", "recvfrom"])
+    assert tree.nodes == ()
+
+
+def test_where_no_handler_is_watched_libslirp_tells_frames():
+    """As in an instrumented library."""
+    tree, _ = grown([("slirp_input", ("tcp_input", ("tcp_output", "slirp_send_packet_all")))])
+    assert (tree.frames.to_network, tree.frames.to_guest) == (0, 0), "handlers are among the functions"
+    rec = recording([("slirp_input", ("tcp_input", ("tcp_output", "slirp_send_packet_all")))])
+    handlers = {"user:receive", "rtl8139:receive", "tap:receive_iov"}
+    renamed = tuple(
+        type(f)(f.name, f.object, f.address, f.role if f.name not in handlers else rec.functions[0].role)
+        for f in rec.functions
+    )
+    tree = grow(type(rec)(**{**vars(rec), "functions": renamed}))
+    assert (tree.frames.to_network, tree.frames.to_guest, tree.frames.nested) == (1, 1, 1)
+
+
+def test_times_add_up():
+    tree, _rec = grown([send(REPLY, ("sendto",)), send()])
+    for number, node in enumerate(tree.nodes):
+        inner = sum(tree.nodes[child].total for child in tree.children(number))
+        assert node.own == pytest.approx(node.total - inner)
+    assert sum(node.own for node in tree.nodes) == pytest.approx(sum(tree.nodes[n].total for n in tree.children(-1)))
+
+
+def test_corrections_take_off_what_probes_cost():
+    """A call that takes 0 but for its probes: 2 within, and 3 of each inner call in the outer one."""
+    tree, rec = grown([("slirp_input", "m_get")], costs={"emulated": Cost(5, 2)})
+    outer, inner = found(tree, rec, "slirp_input"), found(tree, rec, "slirp_input", "m_get")
+    assert inner.typical.own_corrected == STEP - 2
+    assert outer.typical.own_corrected == 2 * STEP - 2 - 3
+    assert outer.typical.total_corrected == 3 * STEP - 2 - 5
+    assert outer.typical.total == 3 * STEP
+    assert outer.typical.own_trusted
+
+
+def test_times_that_are_mostly_probes_are_not_trusted():
+    tree, rec = grown([("slirp_input", "m_get")], costs={"emulated": Cost(15, 9)})
+    assert not found(tree, rec, "slirp_input", "m_get").typical.own_trusted
+    assert not found(tree, rec, "slirp_input").typical.total_trusted
+
+
+def test_costs_are_those_of_the_method():
+    tree, rec = grown([("slirp_input",)], method=Method.INSTRUMENTED, costs={"emulated": Cost(9, 9)})
+    assert found(tree, rec, "slirp_input").typical.own_corrected == STEP
