@@ -23,7 +23,7 @@ VERSION = re.compile(rb"QEMU emulator version (\d{1,3})\.(\d{1,3})\.(\d{1,3})")
 # qapi/net.json, enum NetClientDriver. 7.2 put stream and dgram behind socket; what comes later differs by build.
 BEFORE_7_2 = ("none", "nic", "user", "tap", "l2tpv3", "socket", "vde", "bridge", "hubport")
 SINCE_7_2 = ("none", "nic", "user", "tap", "l2tpv3", "socket", "stream", "dgram", "vde", "bridge", "hubport")
-KNOWN = ((5, 1), (10, 0))  # first and last version that is taken to have one of the two layouts, by parts of its sources
+KNOWN = ((5, 1), (10, 0))  # first and last version taken to have one of the two layouts, by parts of its sources
 CHECKED = (7, 2)  # the one whose binary was looked at
 RECEIVE = {16: "receive", 24: "receive_raw", 32: "receive_iov"}  # offset of a slot -> its name
 CLEANUP_BEFORE_7_2, CLEANUP_SINCE_7_2 = 48, 72  # offset of cleanup, which every backend has and few NICs

@@ -74,7 +74,10 @@ def look(process: Process) -> Target:
             "only exported functions are followed"
         )
     elif number and number[:2] != handlers.CHECKED:
-        notes.append(f"QEMU {number[0]}.{number[1]}: its tables are taken to be laid out as in 7.2 or before it, which was not checked on a binary: names may be wrong")
+        notes.append(
+            f"QEMU {number[0]}.{number[1]}: its tables are taken to be laid out as those of 7.2 or of the versions before, "
+            "which was not checked on a binary: names may be wrong"
+        )
     if slirp and "m_get" not in slirp.named():
         notes.append(
             "libslirp has no names but those it exports; a debug file, DEBUGINFOD_URLS or `path library` gives them"
