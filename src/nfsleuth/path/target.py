@@ -75,7 +75,7 @@ def look(process: Process) -> Target:
         )
     elif number and number[:2] != handlers.CHECKED:
         notes.append(
-            f"QEMU {number[0]}.{number[1]}: its tables are taken to be laid out as those of 7.2 or of the versions before, "
+            f"QEMU {number[0]}.{number[1]}: its tables are taken to be like those of 7.2 or of the versions before, "
             "which was not checked on a binary: names may be wrong"
         )
     if slirp and "m_get" not in slirp.named():
