@@ -151,6 +151,8 @@ def test_identify_prints_the_table(run: Run, found) -> None:
         "rules": "mine",
         "priors": "native=0.8,container=0.1",
         "method": "evidence",
+        "profile": None,
+        "link": None,
         "progress": None,
     }
 
