@@ -15,7 +15,7 @@ from nfsleuth.contrast.rank import Contrast
 from nfsleuth.contrast.sketch import Profile
 from nfsleuth.report import contrast_words as words
 from nfsleuth.report.contrast_text import folded
-from nfsleuth.report.escape import visible
+from nfsleuth.report.templating import environment
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -44,15 +44,6 @@ def page(
 
 @cache
 def _template() -> Template:
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("nfsleuth.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["visible"] = visible
-    environment.globals |= {"words": words}
-    return environment.get_template("contrast.html.j2")
+    pages = environment()
+    pages.globals |= {"words": words}
+    return pages.get_template("contrast.html.j2")

@@ -15,6 +15,7 @@ from nfsleuth.bandwidth.plan import human
 from nfsleuth.clients.rates import LIMITS, Limit
 from nfsleuth.report import plots, words
 from nfsleuth.report.escape import shortened, visible
+from nfsleuth.report.templating import environment
 from nfsleuth.verdict.model import Report, Verdict, Weighed
 
 if TYPE_CHECKING:
@@ -78,22 +79,13 @@ def _short(text: str, width: int = 32) -> str:
 
 @cache
 def _template() -> Template:
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("nfsleuth.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {
-        "visible": visible,
+    pages = environment()
+    pages.filters |= {
         "short": _short,
         "percent": words.percent,
         "size": words.size,
         "human": human,
         "duration": words.duration,
     }
-    environment.globals |= {"words": words, "waterfall": waterfall, "set_aside": set_aside}
-    return environment.get_template("report.html.j2")
+    pages.globals |= {"words": words, "waterfall": waterfall, "set_aside": set_aside}
+    return pages.get_template("report.html.j2")

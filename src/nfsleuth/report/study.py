@@ -21,6 +21,7 @@ from nfsleuth.clients.rates import LIMITS, Limit, Rates
 from nfsleuth.evidence.rules import MacPrefix, Rules, mac_range
 from nfsleuth.report import figures, study_values
 from nfsleuth.report.escape import visible
+from nfsleuth.report.templating import environment
 from nfsleuth.verdict.paper import TABLE_1
 
 if TYPE_CHECKING:
@@ -250,14 +251,5 @@ def _md(table: Table) -> str:
 
 @cache
 def _template() -> Template:
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("nfsleuth.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["visible"] = visible
-    return environment.get_template("study.html.j2")
+    pages = environment()
+    return pages.get_template("study.html.j2")
