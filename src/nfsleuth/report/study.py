@@ -161,7 +161,10 @@ def _compared(fast: str, quick: Interval, slow: str, dull: Interval) -> str:
         return f"Reproduced: {fast} before {slow}."
     if _apart(dull, quick):
         return f"Not reproduced: {slow} reads faster than {fast} here."
-    return f"Undecided: {fast} and {slow} cannot be told apart here; their intervals overlap, or are missing."
+    if quick.low is None or dull.low is None:
+        order = "before" if quick.median > dull.median else "behind"
+        return f"Undecided: {fast} {order} {slow} by its median; too few rounds for an interval."
+    return f"Undecided: {fast} and {slow} cannot be told apart here; their intervals overlap."
 
 
 def _apart(above: Interval, below: Interval) -> bool:
