@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from nfsleuth.errors import Exit, NfsleuthError
 from nfsleuth.verdict.model import Capture, Report
@@ -195,15 +195,12 @@ def labelled_profiles(
     samples of their own. Other arguments as for `profiles`. Raises NfsleuthError for a file that is no label file, a
     key that no client has, and a capture that cannot be read.
     """
-    import json
-
     from nfsleuth.contrast import labels
 
     read, found, notes = [], [], []
     for file in map(Path, files):
         try:
-            with file.open("rb") as stream:
-                content = json.loads(stream.read(MOST_LABELS))
+            content = _label_document(file)
         except OSError as error:
             raise NfsleuthError(
                 f"{file}: cannot be read ({error.strerror}); name label files", Exit.UNREADABLE
@@ -502,6 +499,15 @@ def learn(
     return profiles.Profile() + profiles.Profile(rows), lacks
 
 
+def _label_document(file: Path) -> Any:  # noqa: ANN401 - whatever JSON holds
+    """The JSON of a label file, of which no more than MOST_LABELS bytes are read. Raises OSError, ValueError,
+    RecursionError."""
+    import json
+
+    with file.open("rb") as stream:
+        return json.loads(stream.read(MOST_LABELS))
+
+
 _ENDINGS = {".zst", ".gz", ".xz", ".lz4", ".bz2", ".pcap", ".pcapng", ".cap", ".snoop"}
 
 
@@ -510,8 +516,6 @@ def _labels_beside(path: PathLike) -> dict[str, Label]:
 
     Raises NfsleuthError if there is no such file, or if it cannot be read.
     """
-    import json
-
     from nfsleuth.bandwidth.profile import STATES, Label
 
     place = Path(path)
@@ -519,7 +523,7 @@ def _labels_beside(path: PathLike) -> dict[str, Label]:
         place = place.with_suffix("")
     place = place.with_name(f"{place.name}.labels.json")
     try:
-        document = json.loads(place.read_text(encoding="utf-8"))
+        document = _label_document(place)
         found: dict[str, Label] = {}
         for client in document["clients"]:
             if client["state"] in STATES and not client.get("standin_for_native"):

@@ -32,7 +32,7 @@ def prepare() -> None:
         return
     try:
         name = fingerprint(Path(__file__).parent)
-        home = _writable(_user_cache() / "nfsleuth") or _temporary()
+        home = _writable(user_cache() / "nfsleuth") or _temporary()
         here = home / name
         here.mkdir(mode=0o700, exist_ok=True)
         os.utime(here)
@@ -89,7 +89,7 @@ def _versions() -> Iterator[Path]:
             yield path
 
 
-def _user_cache() -> Path:
+def user_cache() -> Path:
     """The platform's folder for files that can be made again."""
     home = Path.home()
     if sys.platform == "win32":

@@ -57,7 +57,7 @@ def test_no_kernel_takes_anything_from_the_folders_that_are_left_out() -> None:
 
 def test_the_folder_lies_in_the_users_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv(kernel_cache.VARIABLE)
-    monkeypatch.setattr(kernel_cache, "_user_cache", lambda: tmp_path)
+    monkeypatch.setattr(kernel_cache, "user_cache", lambda: tmp_path)
     kernel_cache.prepare()
     folder = Path(os.environ[kernel_cache.VARIABLE])
     assert folder == tmp_path / "nfsleuth" / kernel_cache.fingerprint(PACKAGE)
@@ -79,7 +79,7 @@ def test_without_a_home_the_folder_is_private(monkeypatch: pytest.MonkeyPatch, t
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     blocked = tmp_path / "file"
     blocked.touch()
-    monkeypatch.setattr(kernel_cache, "_user_cache", lambda: blocked)
+    monkeypatch.setattr(kernel_cache, "user_cache", lambda: blocked)
     kernel_cache.prepare()
     home = Path(os.environ[kernel_cache.VARIABLE]).parent
     assert home == tmp_path / f"nfsleuth-{os.getuid()}"
@@ -99,7 +99,7 @@ def test_old_folders_go_when_nobody_has_used_them_for_a_day(monkeypatch: pytest.
         then = time.time() - days * kernel_cache.DAY
         os.utime(home / name, (then, then))
     monkeypatch.delenv(kernel_cache.VARIABLE)
-    monkeypatch.setattr(kernel_cache, "_user_cache", lambda: tmp_path)
+    monkeypatch.setattr(kernel_cache, "user_cache", lambda: tmp_path)
     kernel_cache.prepare()
     here = Path(os.environ[kernel_cache.VARIABLE]).name
     assert {p.name for p in home.iterdir()} == {here, "3" * 32, "not-ours"}

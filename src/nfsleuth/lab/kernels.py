@@ -11,7 +11,6 @@ import functools
 import gzip
 import json
 import lzma
-import os
 import re
 import shutil
 import subprocess
@@ -21,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nfsleuth.errors import Exit, NfsleuthError
+from nfsleuth.kernel_cache import user_cache
 from nfsleuth.lab import cpio
 from nfsleuth.lab.run import run
 
@@ -51,7 +51,7 @@ class Kernel:
 
 def cache_folder() -> Path:
     """Where unpacked kernels are kept: below the user's cache."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "nfsleuth" / "lab" / FORMAT
+    return user_cache() / "nfsleuth" / "lab" / FORMAT
 
 
 def kernel(name: str) -> Kernel:

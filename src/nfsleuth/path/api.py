@@ -11,7 +11,7 @@ import platform
 from nfsleuth.errors import Exit, NfsleuthError
 from nfsleuth.path import instrumented, process, sampling, target, uprobes
 from nfsleuth.path.model import Method, Recording
-from nfsleuth.path.uprobes import Heard, Wishes
+from nfsleuth.path.watching import Heard, Wishes
 
 __all__ = ["Wishes", "record"]
 

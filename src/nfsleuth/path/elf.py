@@ -22,6 +22,7 @@ from typing import IO, Any
 import numpy as np
 
 from nfsleuth.errors import Exit, NfsleuthError
+from nfsleuth.kernel_cache import user_cache
 from nfsleuth.path.image import Addresses, Image, Segment
 
 DEBUG = Path("/usr/lib/debug/.build-id")
@@ -189,7 +190,7 @@ def _copy(source: IO[bytes], target: IO[bytes]) -> None:
 
 def cache() -> Path:
     """Where fetched and built files are kept: below the user's cache."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "nfsleuth" / "path"
+    return user_cache() / "nfsleuth" / "path"
 
 
 def data_address(path: Path, name: str) -> int | None:

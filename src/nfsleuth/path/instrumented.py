@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import ctypes
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,7 +20,7 @@ from nfsleuth.path import elf
 from nfsleuth.path.model import EVENT, NO_CALLER, Cost, Events, Function, Method, Overhead, Recording, Role, Thread
 from nfsleuth.path.process import bias
 from nfsleuth.path.target import Target, kernel
-from nfsleuth.path.uprobes import Heard, Meter, Wishes
+from nfsleuth.path.watching import Heard, Meter, Wishes, until_over
 
 STATE = "nfsleuth_state"
 THREADS, NOTES = 8, 1 << 19  # as in recorder.c
@@ -50,7 +49,7 @@ def record(target: Target, wishes: Wishes, heard: Heard = lambda _: None) -> Rec
     library = ctypes.CDLL(str(path))
     library.nfsleuth_now.restype = ctypes.c_uint64
     ticks, cost = _calibrated(library)
-    meter = Meter(target, wishes.baseline)
+    meter = Meter(target.process, wishes.baseline)
     before = meter.rate(wishes.baseline)
     rings = [_Ring(base + HEADER + number * RING) for number in range(THREADS)]
     for ring in rings:
@@ -59,18 +58,14 @@ def record(target: Target, wishes: Wishes, heard: Heard = lambda _: None) -> Rec
     notes = list(target.notes)
     _allow(target, base, library.nfsleuth_now() + int(AHEAD * ticks))
     heard(f"recording for {wishes.seconds:g} s")
+
+    def look() -> int:
+        _allow(target, base, library.nfsleuth_now() + int(AHEAD * ticks))
+        return sum(_take(target, ring) for ring in rings)
+
     try:
-        for _ in _until(start + wishes.seconds):
-            _allow(target, base, library.nfsleuth_now() + int(AHEAD * ticks))
-            count = sum(_take(target, ring) for ring in rings)
-            if not target.process.alive():
-                notes.append("the guest ended while it was recorded")
-                break
-            if count > wishes.most_events:
-                notes.append(f"ended after {count:,} events, the most that one recording holds")
-                break
-    except KeyboardInterrupt:
-        notes.append("ended by hand")
+        if ended := until_over(target.process, wishes, PAUSE, look):
+            notes.append(ended)
     finally:
         _allow(target, base, 0)
     seconds = time.monotonic() - start
@@ -110,13 +105,6 @@ def _calibrated(library: ctypes.CDLL) -> tuple[float, Cost]:
     library.nfsleuth_calibrate(results)
     ticks, pair, inside = results
     return ticks, Cost(round(pair / ticks * 1e9, 2), round(inside / ticks * 1e9, 2))
-
-
-def _until(deadline: float) -> Iterator[None]:
-    """Again and again until `deadline`."""
-    while (left := deadline - time.monotonic()) > 0:
-        yield
-        time.sleep(min(PAUSE, left))
 
 
 def _allow(target: Target, base: int, until: int) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from nfsleuth.path.model import Function, Method, Overhead, Recording, Role, Thr
 from nfsleuth.path.perf_events import CLOCKED, Probe, Watch
 from nfsleuth.path.process import MOST_THREADS, Mapping
 from nfsleuth.path.target import Target, kernel
-from nfsleuth.path.uprobes import Heard, Meter, Wishes
+from nfsleuth.path.watching import Heard, Meter, Wishes, until_over
 
 RATE = 20_000  # samples per second of CPU time
 HIGHEST = Path("/proc/sys/kernel/perf_event_max_sample_rate")
@@ -29,22 +30,15 @@ def record(target: Target, wishes: Wishes, heard: Heard = lambda _: None) -> Rec
     """Sample for `wishes.seconds`, or until the guest ends."""
     tids = dict(list(target.process.threads().items())[:MOST_THREADS])
     notes = list(target.notes)
-    meter = Meter(target, wishes.baseline)
+    meter = Meter(target.process, wishes.baseline)
     before = meter.rate(wishes.baseline)
     found: dict[int, int] = {}
     with Watch([Probe(clock=_rate())], list(tids), CLOCKED) as watch:
         watch.enable()
         began, start, at_start = datetime.now(UTC), time.monotonic(), meter.bytes()
         heard(f"recording for {wishes.seconds:g} s")
-        try:
-            while (left := start + wishes.seconds - time.monotonic()) > 0:
-                time.sleep(min(PAUSE, left))
-                _count(watch, found)
-                if not target.process.alive():
-                    notes.append("the guest ended while it was recorded")
-                    break
-        except KeyboardInterrupt:
-            notes.append("ended by hand")
+        if ended := until_over(target.process, wishes, PAUSE, partial(_count, watch, found)):
+            notes.append(ended)
         seconds = time.monotonic() - start
         during = meter.since(at_start, seconds)
         watch.disable()
@@ -67,11 +61,13 @@ def _rate() -> int:
         return RATE
 
 
-def _count(watch: Watch, found: dict[int, int]) -> None:
+def _count(watch: Watch, found: dict[int, int]) -> int:
+    """Count what is new by address; returns how many addresses there are."""
     for _, samples in watch.read():
         addresses, times = np.unique(samples["ip"], return_counts=True)
         for address, count in zip(addresses.tolist(), times.tolist(), strict=True):
             found[address] = found.get(address, 0) + count
+    return len(found)
 
 
 def _functions(target: Target, found: dict[int, int]) -> dict[Function, int]:

@@ -7,32 +7,21 @@ call of a watched function, and is as it was when the recording ends.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 
 import numpy as np
 
-from nfsleuth.path import calibrate, functions, traffic
+from nfsleuth.path import calibrate, functions
 from nfsleuth.path.functions import ENTRIES
 from nfsleuth.path.model import EVENT, NO_CALLER, Function, Kind, Method, Overhead, Recording, Role, Thread
 from nfsleuth.path.perf_events import Probe, Samples, Watch, tracepoint
 from nfsleuth.path.process import MOST_THREADS
 from nfsleuth.path.target import Target, kernel
+from nfsleuth.path.watching import Heard, Meter, Wishes, until_over
 
 PAUSE = 0.02  # seconds between two looks at the rings
-MOST_EVENTS = 4_000_000  # then the recording ends; `store` and `calls` take twice as many
-Heard = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class Wishes:
-    """What the person at the keyboard wants."""
-
-    seconds: float
-    baseline: float = 1.0  # seconds before and after, for the overhead; 0 for none
-    stepped: bool = False  # watch functions that the kernel must single-step as well
-    most_events: int = MOST_EVENTS
 
 
 @dataclass
@@ -46,6 +35,12 @@ class _Gathered:
         self.parts.append((thread, samples[["event", "time", "stack"]].copy()))
         self.count += len(samples)
 
+    def take(self, watch: Watch) -> int:
+        """Add what is new; returns how many events there are in all."""
+        for tid, samples in watch.read():
+            self.add(tid, samples)
+        return self.count
+
 
 def record(target: Target, wishes: Wishes, heard: Heard = lambda _: None) -> Recording:
     """Record for `wishes.seconds`, or until the guest ends, or Ctrl-C. `heard` gets progress."""
@@ -55,7 +50,7 @@ def record(target: Target, wishes: Wishes, heard: Heard = lambda _: None) -> Rec
     notes = list(target.notes)
     heard(f"calibrating: {len(watched)} functions in {len(tids)} threads")
     costs = calibrate.probe_costs(len(tids))
-    meter = Meter(target, wishes.baseline)
+    meter = Meter(target.process, wishes.baseline)
     before = meter.rate(wishes.baseline)
     gathered = _Gathered()
     with Watch(probes, list(tids)) as watch:
@@ -63,12 +58,11 @@ def record(target: Target, wishes: Wishes, heard: Heard = lambda _: None) -> Rec
         began, start = datetime.now(UTC), time.monotonic()
         at_start = meter.bytes()
         heard(f"recording for {wishes.seconds:g} s")
-        ended = _run(target, wishes, watch, gathered, start)
+        ended = until_over(target.process, wishes, PAUSE, partial(gathered.take, watch))
         seconds = time.monotonic() - start
         during = meter.since(at_start, seconds)
         watch.disable()
-        for tid, samples in watch.read():
-            gathered.add(tid, samples)
+        gathered.take(watch)
         counts, lost = watch.counts(), watch.lost
     if ended:
         notes.append(ended)
@@ -84,22 +78,6 @@ def record(target: Target, wishes: Wishes, heard: Heard = lambda _: None) -> Rec
         tuple(counts[::2]), lost, tuple(notes), tuple(left_out),
         overhead=Overhead(before, during, after, meter.source) if wishes.baseline else None, events=events,
     )  # fmt: skip
-
-
-def _run(target: Target, wishes: Wishes, watch: Watch, gathered: _Gathered, start: float) -> str:
-    """Gather until time is up; what ended it before, or nothing."""
-    try:
-        while (left := start + wishes.seconds - time.monotonic()) > 0:
-            time.sleep(min(PAUSE, left))
-            for tid, samples in watch.read():
-                gathered.add(tid, samples)
-            if not target.process.alive():
-                return "the guest ended while it was recorded"
-            if gathered.count > wishes.most_events:
-                return f"ended after {gathered.count:,} events, the most that one recording holds"
-    except KeyboardInterrupt:
-        return "ended by hand"
-    return ""
 
 
 def chosen(target: Target, stepped: bool) -> tuple[list[Function], list[str]]:
@@ -163,28 +141,3 @@ def caller(target: Target, address: int) -> str | None:
         return None
     known = {h.address: h.name for h in target.handlers} if image is target.qemu else {}
     return image.names.get(start) or known.get(start) or f"{image.name}+{start:#x}"
-
-
-class Meter:
-    """Bytes per second through the guest's network."""
-
-    def __init__(self, target: Target, baseline: float) -> None:
-        self._process = target.process
-        self._interfaces = traffic.source(target.process) if baseline else ()
-        self.source = ", ".join(self._interfaces)
-
-    def bytes(self) -> int:
-        """What has passed up to now."""
-        return traffic.passed(self._process, self._interfaces) if self._interfaces else 0
-
-    def since(self, start: int, seconds: float) -> float:
-        """Bytes per second since `bytes` gave `start`."""
-        return max(0.0, (self.bytes() - start) / seconds) if seconds > 0 else 0.0
-
-    def rate(self, seconds: float) -> float:
-        """Bytes per second over the next `seconds`."""
-        if not seconds or not self._process.alive():
-            return 0.0
-        start = self.bytes()
-        time.sleep(seconds)
-        return self.since(start, seconds)

@@ -41,12 +41,8 @@ MOST_WAITING = 1 << 20
 @part
 def clear_flow(s, c):
     """Forget what is known of connection `c`."""
+    messages_lost(s, c)
     flow = s["flows"][c]
-    flow["open"] = 0
-    flow["waiting"] = 0
-    flow["calling"] = 0
-    flow["replying"] = 0
-    flow["alone"] = 0
     flow["ended"] = 0
     flow["paced"] = 0
     for way in range(len(flow["pace_time"])):

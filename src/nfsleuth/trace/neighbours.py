@@ -14,11 +14,10 @@ from nfsleuth.trace.notes import note
 from nfsleuth.trace.state import Control
 from nfsleuth.trace.tables import Neighbour, Oddity
 from nfsleuth.wire.fields import be16, be32, be48
-from nfsleuth.wire.ip import PROTOCOL_ICMPV6, PROTOCOL_OSPF, PROTOCOL_VRRP
+from nfsleuth.wire.ip import MAPPED, PROTOCOL_ICMPV6, PROTOCOL_OSPF, PROTOCOL_VRRP
 
 PROBES = 16
 _NO_MAC = np.uint64(0xFFFF_FFFF_FFFF_FFFF)
-_MAPPED = np.uint64(0x0000_FFFF_0000_0000)
 
 ND_ROUTER_ADVERTISEMENT, ND_SOLICITATION, ND_ADVERTISEMENT = 134, 135, 136  # RFC 4861 section 4
 LLC_STP = 0x4242  # DSAP and SSAP of spanning tree, IEEE 802.1D section 9
@@ -74,7 +73,7 @@ def meet_arp(s, buf, at, end):
         return
     address = be32(buf, at + 14)
     if address != 0:  # 0: a probe, RFC 5227
-        meet(s, be48(buf, at + 8), np.uint64(0), _MAPPED | np.uint64(address), Neighbour.ARP.value, ZERO)
+        meet(s, be48(buf, at + 8), np.uint64(0), MAPPED | np.uint64(address), Neighbour.ARP.value, ZERO)
 
 
 @part

@@ -12,19 +12,18 @@ import numpy as np
 
 from nfsleuth.compiled import part
 from nfsleuth.trace.flows import observe
+from nfsleuth.trace.hashing import mix
 from nfsleuth.trace.state import Control, Phase
 from nfsleuth.wire import ethernet, ip, tcp
 from nfsleuth.wire.fields import be16, be32, be48, u8
 
 LEAST = 14 + 20 + 20  # bytes of the three headers without options
-_SPREAD = np.uint64(0x9E37_79B9_7F4A_7C15)  # as in `hashing`
-_MAPPED = np.uint64(0x0000_FFFF_0000_0000)  # as in `ip`
 
 
 @part
 def _place(s, source, destination, ports):
     """Where a stream is looked up; one that shares its place with another takes the long way, which is right too."""
-    h = (((source << np.uint64(32)) | destination) ^ (ports << np.uint64(16))) * _SPREAD
+    h = mix((source << np.uint64(32)) | destination, ports << np.uint64(16))
     return (h >> np.uint64(40)) & np.uint64(len(s["recent"]) - 1)
 
 
@@ -61,8 +60,8 @@ def goes_on(s, buf, at, end):
     if (
         conn["used"] == 0
         or conn["transport"] != ip.PROTOCOL_TCP
-        or conn["lo"][side] != _MAPPED | source
-        or conn["lo"][other] != _MAPPED | destination
+        or conn["lo"][side] != ip.MAPPED | source
+        or conn["lo"][other] != ip.MAPPED | destination
         or conn["port"][side] != ports >> np.uint64(16)
         or conn["port"][other] != ports & np.uint64(0xFFFF)
         or conn["hi"][0] != 0

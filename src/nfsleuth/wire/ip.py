@@ -36,7 +36,7 @@ PROTOCOL_HIP = 139
 PROTOCOL_SHIM6 = 140
 
 MOST_EXTENSIONS = 8  # IPv6 extension headers that are followed in one packet
-_MAPPED = np.uint64(0x0000_FFFF_0000_0000)  # ::ffff:0:0/96, RFC 4291 section 2.5.5.2
+MAPPED = np.uint64(0x0000_FFFF_0000_0000)  # ::ffff:0:0/96, RFC 4291 section 2.5.5.2
 
 
 @part
@@ -59,9 +59,9 @@ def read_ipv4(p, buf, at, end, wire_end):
     p["ttl"] = np.int64(buf[at + 8])
     p["protocol"] = np.int64(buf[at + 9])
     p["source_hi"] = np.uint64(0)
-    p["source_lo"] = _MAPPED | np.uint64(be32(buf, at + 12))
+    p["source_lo"] = MAPPED | np.uint64(be32(buf, at + 12))
     p["destination_hi"] = np.uint64(0)
-    p["destination_lo"] = _MAPPED | np.uint64(be32(buf, at + 16))
+    p["destination_lo"] = MAPPED | np.uint64(be32(buf, at + 16))
     p["transport_at"] = at + header
     p["transport_length"] = total - header
     return Header.OK
