@@ -17,6 +17,7 @@ from nfsleuth.bandwidth.active.stores import Cache, Folder
 from nfsleuth.bandwidth.plan import Plan, file_name
 from nfsleuth.errors import NfsleuthError
 
+MANY = 500  # rounds: far from done when the third has begun, however late that is heard of
 SMALL = Plan((5000, 300_000), rounds=2, seed=1)
 
 
@@ -101,9 +102,9 @@ def test_a_file_that_changes_ends_the_run(tmp_path):
                 file.write(b"y" * size)
 
     seen = []
-    run = measure(job(tmp_path, Plan((5000,), rounds=6)), change)
+    run = measure(job(tmp_path, Plan((5000,), rounds=MANY)), change)
     assert "somebody changed it" in run.problem
-    assert 0 < len(run.trials) < 7
+    assert 0 < len(run.trials) < MANY
     assert list(tmp_path.iterdir()) == []
 
 
@@ -113,9 +114,9 @@ def test_a_file_that_ends_early_ends_the_run(tmp_path):
             os.truncate(tmp_path / file_name(size), size // 2)
 
     seen = []
-    run = measure(job(tmp_path, Plan((5000,), rounds=6)), cut)
+    run = measure(job(tmp_path, Plan((5000,), rounds=MANY)), cut)
     assert run.problem
-    assert 0 < len(run.trials) < 7
+    assert 0 < len(run.trials) < MANY
 
 
 def test_a_mount_that_hangs_leaves_what_was_measured(tmp_path, monkeypatch):

@@ -12,14 +12,11 @@ from bandwidth.flow import MS, Link, reads, slow_guest
 from nfsleuth.clients.gather import Gatherer
 from nfsleuth.clients.rates import (
     LIMITS,
-    MOST_MOMENTS,
     Cell,
     Histogram,
     Kind,
     Limit,
-    Moment,
     Rates,
-    Timeline,
     bins,
     limits,
     measured,
@@ -336,15 +333,6 @@ def test_rates_add_up_in_any_order(a, b, c):
     x, y, z = some_rates(a), some_rates(b), some_rates(c)
     assert (x + y) + z == x + (y + z) == (z + x) + y
     assert x + Rates() == x == Rates() + x
-
-
-def test_a_timeline_is_bounded_and_loses_nothing():
-    line = Timeline()
-    for at in range(3 * MOST_MOMENTS):
-        line += Timeline(moments={at * 7: Moment(1, (1, 0, 0, 0, 0))})
-    assert len(line.moments) <= MOST_MOMENTS
-    assert sum(m.bytes for m in line.moments.values()) == 3 * MOST_MOMENTS
-    assert [begin for begin, _, _ in line.runs()] == sorted(begin for begin, _, _ in line.runs())
 
 
 @given(st.lists(st.floats(0.001, 100_000), min_size=1, max_size=50))

@@ -27,6 +27,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from nfsleuth.clients.timeline import Timeline, timelines
 from nfsleuth.trace.tables import Pace, Spent
 
 STEPS = 16  # of a histogram per octave: 4.4 % each
@@ -38,8 +39,6 @@ STEADY = 0.5  # share of time at an unchanged rate from which on it is a link's 
 STEADY_LEAST = 20  # steps from which on that can be told
 FULL = 0.7  # share of waiting with all slots in use that counts as all the time
 UNQUEUED = 2.0  # times the wait of a call that is alone: up to that the server does not queue calls
-MOST_MOMENTS = 512  # of a timeline
-FINEST = 26  # binary logarithm of the ns of a moment: 67 ms, about one interval
 
 
 class Limit(IntEnum):
@@ -102,9 +101,14 @@ def bins(values: np.ndarray) -> np.ndarray:
     return numbers
 
 
-def _counted(values: np.ndarray) -> Histogram:
-    numbers, counts = np.unique(bins(values), return_counts=True)
-    return Histogram(Counter(dict(zip(numbers.tolist(), counts.tolist(), strict=True))))
+def _counted(groups: np.ndarray, values: np.ndarray, count: int) -> list[Histogram]:
+    """A histogram of the values of each of `count` groups. groups: int64[n] from 0."""
+    width = HIGHEST - LOWEST + 1
+    keys, counts = np.unique(groups * width + bins(values) - LOWEST, return_counts=True)
+    numbers = (keys % width + LOWEST).tolist()
+    bounds = np.searchsorted(keys, np.arange(count + 1) * width).tolist()
+    counted = list(zip(numbers, counts.tolist(), strict=True))
+    return [Histogram(Counter(dict(counted[begin:end]))) for begin, end in pairwise(bounds)]
 
 
 @dataclass(slots=True)
@@ -170,51 +174,9 @@ class Cell:
         return self.time[limit] / whole if whole else 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class Moment:
-    """A piece of a timeline: bytes moved and ns of each limit."""
-
-    bytes: int
-    time: tuple[int, ...]
-
-    def __add__(self, other: Moment) -> Moment:
-        return Moment(self.bytes + other.bytes, tuple(a + b for a, b in zip(self.time, other.time, strict=True)))
-
-
-@dataclass(slots=True)
-class Timeline:
-    """What happened when: at most `MOST_MOMENTS` moments of ``1 << fineness`` ns, numbered from 1970.
-
-    With more, moments are made twice as long, until they fit: the result depends on what was seen, not on the order.
-    """
-
-    fineness: int = FINEST
-    moments: dict[int, Moment] = field(default_factory=dict)
-
-    def __add__(self, other: Timeline) -> Timeline:
-        fineness = max(self.fineness, other.fineness)
-        merged: dict[int, Moment] = {}
-        for line in (self, other):
-            for at, moment in line.moments.items():
-                place = at >> (fineness - line.fineness)
-                merged[place] = merged[place] + moment if place in merged else moment
-        while len(merged) > MOST_MOMENTS:
-            fineness += 1
-            coarser: dict[int, Moment] = {}
-            for at, moment in merged.items():
-                coarser[at >> 1] = coarser[at >> 1] + moment if at >> 1 in coarser else moment
-            merged = coarser
-        return Timeline(fineness, merged)
-
-    def runs(self) -> Iterator[tuple[int, int, Moment]]:
-        """Begin and end (ns since 1970) of each moment, in order."""
-        for at in sorted(self.moments):
-            yield at << self.fineness, (at + 1) << self.fineness, self.moments[at]
-
-
 @dataclass(slots=True)
 class Rates:
-    """How fast, by operation and size, and when."""
+    """How fast, by operation and size, and when: of each moment bytes and the ns of each `Limit`."""
 
     cells: dict[Kind, Cell] = field(default_factory=dict)
     timeline: Timeline = field(default_factory=Timeline)
@@ -248,24 +210,21 @@ def measured(rows: np.ndarray) -> dict[int, Rates]:
     rows = rows[(rows["calls"] > 0) & (rows["end"] > rows["begin"])]
     if not len(rows):
         return {}
+    rows = rows[np.argsort(rows["uid"], kind="stable")]
     write = rows["bytes"][:, 0] > rows["bytes"][:, 1]
     way = np.where(write, 0, 1)
     place = np.arange(len(rows))
     octets = rows["bytes"][place, way]
-    size = np.clip(np.round(np.log2(rows["squares"][place, way] / octets)), SMALLEST, LARGEST).astype(np.int64)
     time = limits(rows)
+    lines = timelines(rows["uid"], rows["begin"], rows["end"], np.column_stack([octets, time]))
+    found = {uid: Rates({}, line) for uid, line in lines.items()}
+    size = np.clip(np.round(np.log2(rows["squares"][place, way] / octets)), SMALLEST, LARGEST).astype(np.int64)
     order = np.lexsort((size, write, rows["uid"]))
     keys = np.stack([rows["uid"], write.astype(np.int64), size])[:, order]
-    starts = np.flatnonzero(np.r_[True, (keys[:, 1:] != keys[:, :-1]).any(axis=0)]).tolist()
-    found: dict[int, Rates] = {}
-    for start, end in pairwise([*starts, len(rows)]):
-        mine = order[start:end]
-        uid, operation, exponent = (int(k) for k in keys[:, start])
-        kind = Kind(OPERATIONS[operation], 1 << exponent)
-        rates = Rates(
-            {kind: _cell(rows[mine], octets[mine], time[mine])}, _timeline(rows[mine], octets[mine], time[mine])
-        )
-        found[uid] = found[uid] + rates if uid in found else rates
+    starts = np.flatnonzero(np.r_[True, (keys[:, 1:] != keys[:, :-1]).any(axis=0)])
+    cells = _cells(rows[order], octets[order], time[order], starts)
+    for uid, operation, exponent, cell in zip(*keys[:, starts].tolist(), cells, strict=True):
+        found[uid].cells[Kind(OPERATIONS[operation], 1 << exponent)] = cell
     return found
 
 
@@ -323,47 +282,28 @@ def _slots(rows: np.ndarray) -> np.ndarray:
     return found
 
 
-def _cell(rows: np.ndarray, octets: np.ndarray, time: np.ndarray) -> Cell:
-    """All of INTERVAL[n], of one `Kind`."""
+def _cells(rows: np.ndarray, octets: np.ndarray, time: np.ndarray, starts: np.ndarray) -> Iterator[Cell]:
+    """All of INTERVAL[n] from one of `starts` up to the next in one cell each."""
     span = rows["end"] - rows["begin"]
     own = octets * 1e3 / np.maximum(time[:, Limit.CLIENT], LEAST_OWN * span)
     limit = main_limit(time)
     spent = rows["spent"]
     gaps = (spent[:, Spent.UNACKED] + spent[:, Spent.TURN] + spent[:, Spent.IDLE]) / 1e6 / rows["calls"]
-    return Cell(
-        intervals=len(rows),
-        bytes=int(octets.sum()),
-        calls=int(rows["calls"].sum()),
-        span=int(span.sum()),
-        time=tuple(time.sum(axis=0).tolist()),
-        limited=tuple(np.bincount(limit, minlength=len(Limit)).tolist()),
-        acks=int(rows["acks"].sum()),
-        acked=int(rows["acked"].sum()),
-        zero_windows=int(rows["zero_windows"].sum()),
-        retransmitted=int(rows["retransmitted"].sum()),
-        rates=_counted(octets * 1e3 / span),
-        own=_counted(own),
-        limited_own=_counted(own[limit == Limit.CLIENT]),
-        gaps=_counted(np.maximum(gaps, 1e-6)),
+    of = np.repeat(np.arange(len(starts)), np.diff(starts, append=len(rows)))
+    clients = limit == Limit.CLIENT
+    columns = (
+        np.diff(starts, append=len(rows)),
+        *(np.add.reduceat(column, starts) for column in (octets, rows["calls"], span)),
+        np.add.reduceat(time, starts, axis=0),
+        np.add.reduceat(limit[:, None] == np.arange(len(Limit)), starts, axis=0, dtype=np.int64),
+        *(np.add.reduceat(rows[name], starts) for name in ("acks", "acked", "zero_windows", "retransmitted")),
     )
-
-
-def _timeline(rows: np.ndarray, octets: np.ndarray, time: np.ndarray) -> Timeline:
-    """INTERVAL[n] spread evenly over the moments that they lie in.
-
-    Each part is the difference of two rounded sums since the interval's begin, so that parts add up to the same whether
-    moments are short or long.
-    """
-    longest = int((rows["end"] - rows["begin"]).max())
-    line = Timeline(FINEST + max(0, (longest >> FINEST).bit_length() - 8))  # an interval touches at most 257 moments
-    amounts = np.column_stack([octets, time])
-    for begin, end, whole in zip(rows["begin"].tolist(), rows["end"].tolist(), amounts.tolist(), strict=True):
-        done = [0] * len(whole)
-        for at in range(begin >> line.fineness, ((end - 1) >> line.fineness) + 1):
-            share = min((at + 1) << line.fineness, end) - begin
-            until = [amount * share // (end - begin) for amount in whole]
-            part = [now - before for now, before in zip(until, done, strict=True)]
-            moment = Moment(part[0], tuple(part[1:]))
-            line.moments[at] = line.moments[at] + moment if at in line.moments else moment
-            done = until
-    return line + Timeline()
+    histograms = (
+        _counted(of, octets * 1e3 / span, len(starts)),
+        _counted(of, own, len(starts)),
+        _counted(of[clients], own[clients], len(starts)),
+        _counted(of, np.maximum(gaps, 1e-6), len(starts)),
+    )
+    for amounts in zip(*(column.tolist() for column in columns), *histograms, strict=True):
+        intervals, size, calls, whole, times, limited, *others = amounts
+        yield Cell(intervals, size, calls, whole, tuple(times), tuple(limited), *others)

@@ -184,11 +184,11 @@ def draw_timeline(axes: Axes, rates: Rates) -> None:
     start = runs[0][0]
     left = [(begin - start) / 1e9 for begin, _, _ in runs]
     width = [(end - begin) / 1e9 for begin, end, _ in runs]
-    heights = [moment.bytes * 1e3 / (end - begin) for begin, end, moment in runs]
+    heights = [octets * 1e3 / (end - begin) for begin, end, (octets, *_) in runs]
     bottom = [0.0] * len(runs)
     for number, name in enumerate(LIMITS):
-        whole = [max(sum(moment.time), 1) for _, _, moment in runs]
-        part = [h * run[2].time[number] / w for h, run, w in zip(heights, runs, whole, strict=True)]
+        whole = [max(sum(time), 1) for _, _, (_, *time) in runs]
+        part = [h * time[number] / w for h, (_, _, (_, *time)), w in zip(heights, runs, whole, strict=True)]
         if any(part):
             axes.bar(left, part, width, bottom, align="edge", color=LIMIT_COLOURS[number], label=name)
         bottom = [b + p for b, p in zip(bottom, part, strict=True)]

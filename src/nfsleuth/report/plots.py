@@ -79,7 +79,7 @@ def activity(report: Report) -> str:
 
 def over_time(verdict: Verdict) -> str:
     """MB/s of file data over time, coloured by what limited the client. Empty if it moved none."""
-    if not verdict.facts.rates.timeline.moments:
+    if not len(verdict.facts.rates.timeline):
         return ""
 
     return _drawn((8.4, 2.2), lambda axes: figures.draw_timeline(axes, verdict.facts.rates))
