@@ -538,11 +538,11 @@ def _labels_beside(path: PathLike) -> dict[str, Label]:
 
 def _rules(given: Rules | PathLike | None, profile: Profile | PathLike | None = None, link: str | None = None) -> Rules:
     """The built-in rules, with those of a TOML file or of a folder of them, and with a profile."""
-    from nfsleuth.bandwidth.profile import Profile
-
     rules = _tables(given)
     if profile is None:
         return rules
+    from nfsleuth.bandwidth.profile import Profile
+
     return rules.with_profile(profile if isinstance(profile, Profile) else read_profile(profile), link)
 
 

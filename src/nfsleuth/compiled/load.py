@@ -65,10 +65,9 @@ def _spelled_dtype(dtype: np.dtype[Any]) -> Any:
 class Entry:
     """A kernel whose machine code takes its place at the first call. Equal types of arguments share it."""
 
-    def __init__(self, function: Callable[..., Any]) -> None:
-        self.function = function
-        self.__doc__ = function.__doc__
-        self.__name__ = function.__name__
+    def __init__(self, module: str, name: str) -> None:
+        self.module = module
+        self.__name__ = name
         self._bound: dict[tuple[Any, ...], tuple[Callable[[Sequence[Any]], Any], tuple[Kind, ...]]] = {}
 
     def __call__(self, *args: Any) -> Any:
@@ -86,7 +85,7 @@ class Entry:
     @property
     def qualified(self) -> str:
         """Module and name."""
-        return f"{self.function.__module__}.{self.__name__}"
+        return f"{self.module}.{self.__name__}"
 
 
 def _stem(entry: Entry, kinds: Sequence[Kind]) -> Path:
@@ -123,7 +122,7 @@ def build_missing(wanted: Sequence[tuple[Entry, Sequence[Kind]]]) -> None:
         stem = _stem(entry, kinds)
         if not _file(stem, ".json").exists():
             job = [entry.__name__, [spelled(k) for k in kinds], str(stem)]
-            missing.setdefault(entry.function.__module__, []).append(job)
+            missing.setdefault(entry.module, []).append(job)
     if not missing:
         return
     environment = {**os.environ, "NFSLEUTH_KERNELS": "build"}

@@ -14,14 +14,16 @@ Source: R. Jellinek, A. Vail, "NFS Trace Deconstruction", Table 2; survey sectio
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from nfsleuth.bandwidth.plan import human
-from nfsleuth.bandwidth.profile import NATIVE
-from nfsleuth.bandwidth.recognise import Recognition, recognise
 from nfsleuth.clients.facts import Facts, Household
 from nfsleuth.evidence.model import Evidence, Group, State
 from nfsleuth.evidence.rules import Rules
 from nfsleuth.evidence.weights import Weight, set_aside
+
+if TYPE_CHECKING:
+    from nfsleuth.bandwidth.recognise import Recognition
 
 RULE = "read_speed"
 GROUP = Group.TIMING
@@ -43,6 +45,8 @@ def observe(client: Facts, around: Household, rules: Rules) -> Iterator[Evidence
     """One row if there is a profile and the client moved data; set aside where that cannot be compared."""
     if rules.profile is None or not client.rates.cells:
         return
+    from nfsleuth.bandwidth.recognise import recognise  # most runs have no profile
+
     found = recognise(client.rates, rules.profile, rules.link)
     if isinstance(found, str):
         rate = client.rates.client_limited_rate
@@ -52,7 +56,7 @@ def observe(client: Facts, around: Household, rules: Rules) -> Iterator[Evidence
     seen = _seen(found)
     if not found.fits_something:
         yield set_aside(RULE, GROUP, "reads like no client of the profile", seen, "it fits no label of the profile")
-    elif NATIVE not in found.states:
+    elif State.NATIVE.value not in found.states:
         yield set_aside(
             RULE, GROUP, f"reads like {found.fits[0].label.name}", seen, "the profile has no native clients"
         )
@@ -64,7 +68,7 @@ def observe(client: Facts, around: Household, rules: Rules) -> Iterator[Evidence
 
 def _toward(found: Recognition) -> dict[State, float]:
     """ln of each state's likelihood ratio against native, within the caps of `WEIGHTS`."""
-    native = found.states[NATIVE]
+    native = found.states[State.NATIVE.value]
     return {
         state: max(-cap, min(cap, found.states[state.value] - native))
         for weight in WEIGHTS.values()

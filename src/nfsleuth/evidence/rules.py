@@ -32,14 +32,16 @@ import re
 import tomllib
 from dataclasses import dataclass, replace
 from functools import cache, lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from nfsleuth.bandwidth.profile import Profile
 from nfsleuth.errors import NfsleuthError
 from nfsleuth.evidence import data
 from nfsleuth.evidence.addresses import IPAddress, mac_number
 from nfsleuth.evidence.model import HYPOTHESES, State
 from nfsleuth.evidence.weights import STRONGEST
+
+if TYPE_CHECKING:
+    from nfsleuth.bandwidth.profile import Profile
 
 LONGEST_TEXT = 1024  # characters of a capture's text that a pattern sees
 REMEMBERED = 4096  # look-ups of one kind: a name or MAC that comes again is near

@@ -15,14 +15,17 @@ from collections.abc import Callable
 import numpy as np
 
 from nfsleuth.capture.frames import FRAME, Chunk
-from nfsleuth.compiled import build_all
+from nfsleuth.compiled import build_all, kernel
 from nfsleuth.trace import tables
-from nfsleuth.trace.advance import abandon_calls, advance, emit_all
-from nfsleuth.trace.messages import decode_messages
 from nfsleuth.trace.rows import Rows
 from nfsleuth.trace.state import LARGEST_FRAME, Budget, Control, allocate
 
 Watch = Callable[[np.void, np.ndarray], None]
+
+advance = kernel("nfsleuth.trace.advance", "advance")
+abandon_calls = kernel("nfsleuth.trace.advance", "abandon_calls")
+emit_all = kernel("nfsleuth.trace.advance", "emit_all")
+decode_messages = kernel("nfsleuth.trace.messages", "decode_messages")
 
 
 class Tracker:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from nfsleuth.bandwidth.profile import Profile
 from nfsleuth.clients.facts import Facts
 from nfsleuth.evidence.model import Evidence, State
+
+if TYPE_CHECKING:
+    from nfsleuth.bandwidth.profile import Profile
 
 
 @dataclass(frozen=True, slots=True)
