@@ -72,6 +72,10 @@ class Seen(Generic[V]):  # noqa: PLW1641 - mutable, so not hashable
             self.others += self.sightings.pop(value).count
 
     def __add__(self, other: Seen[V]) -> Seen[V]:
+        if not other.sightings and not other.others:
+            return self
+        if not self.sightings and not self.others:
+            return other
         merged = self.sightings | other.sightings
         for value in self.sightings.keys() & other.sightings.keys():
             merged[value] = self.sightings[value] + other.sightings[value]

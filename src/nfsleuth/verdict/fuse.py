@@ -8,7 +8,7 @@ all together by at most 9. And no probability comes within 1 in 10,000 of certai
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -70,11 +70,9 @@ def fuse(rows: Iterable[Evidence], priors: Priors) -> Belief:
     """The belief that `priors` and the counted rows lead to. `priors`: every hypothesis, summing to 1."""
     counted = [row for row in rows if row.counted]
     pulls = _pulls(counted)
-    probabilities = _posterior(pulls, priors)
-    states = dict(zip(HYPOTHESES, probabilities, strict=True))
-    ranked = _ranked(probabilities)
-    answer = _answer(pulls, probabilities, ranked, priors)
-    return Belief(states, _named(pulls), HYPOTHESES[ranked[0]], answer, _virtual(counted, states))
+    states = dict(zip(HYPOTHESES, _posterior(pulls, priors), strict=True))
+    led = _leaning(tuple(pulls.items()), _in_order(priors))
+    return Belief(states, _named(pulls), led.leading, led.answer, _virtual(counted, states))
 
 
 def by_group(rows: Iterable[Evidence]) -> Groups:
@@ -87,15 +85,9 @@ def probability(state: State, rows: Iterable[Evidence], priors: Priors) -> float
     return _posterior(_pulls(rows), priors)[NUMBER[state]]
 
 
-def without_each_group(belief: Belief, priors: Priors) -> Iterator[tuple[Group, Leaning]]:
+def without_each_group(belief: Belief, priors: Priors) -> tuple[tuple[Group, Leaning], ...]:
     """Every group of `belief`, and what `fuse` would say of all the others together."""
-    pulls = {group: tuple(nats.values()) for group, nats in belief.groups.items()}
-    for left_out in pulls:
-        others = {group: nats for group, nats in pulls.items() if group is not left_out}
-        probabilities = _posterior(others, priors)
-        ranked = _ranked(probabilities)
-        answer = _answer(others, probabilities, ranked, priors)
-        yield left_out, Leaning(HYPOTHESES[ranked[0]], answer, probabilities[ranked[0]])
+    return _left_out(tuple((group, tuple(nats.values())) for group, nats in belief.groups.items()), _in_order(priors))
 
 
 def _pulls(rows: Iterable[Evidence]) -> Pulls:
@@ -138,17 +130,36 @@ def _totals(pulls: Pulls) -> list[float]:
 
 def _posterior(pulls: Pulls, priors: Priors) -> Nats:
     """Probability per hypothesis."""
-    return _probabilities(tuple(pulls.items()), tuple([priors[state] for state in HYPOTHESES]))
+    return _probabilities(tuple(pulls.items()), _in_order(priors))
+
+
+def _in_order(priors: Priors) -> Nats:
+    return tuple([priors[state] for state in HYPOTHESES])
+
+
+# These are worked out once for the clients of one kind: they leave the same signs.
 
 
 @lru_cache(maxsize=4096)
 def _probabilities(pulls: tuple[tuple[Group, Nats], ...], priors: Nats) -> Nats:
-    """`_posterior`, worked out once for the clients of one kind: they leave the same signs."""
     scores = [math.log(prior) + nats for prior, nats in zip(priors, _totals(dict(pulls)), strict=True)]
     highest = max(scores)
     likelihoods = [math.exp(score - highest) for score in scores]
     whole = math.fsum(likelihoods)
     return _doubt_native(dict(pulls), [FLOOR + (1 - FLOOR * len(HYPOTHESES)) * p / whole for p in likelihoods])
+
+
+@lru_cache(maxsize=4096)
+def _leaning(pulls: tuple[tuple[Group, Nats], ...], priors: Nats) -> Leaning:
+    probabilities = _probabilities(pulls, priors)
+    ranked = sorted(range(len(HYPOTHESES)), key=lambda number: -probabilities[number])  # the order of equal ones stays
+    answer = _answer(dict(pulls), probabilities, ranked, priors)
+    return Leaning(HYPOTHESES[ranked[0]], answer, probabilities[ranked[0]])
+
+
+@lru_cache(maxsize=1024)
+def _left_out(pulls: tuple[tuple[Group, Nats], ...], priors: Nats) -> tuple[tuple[Group, Leaning], ...]:
+    return tuple((group, _leaning(tuple(p for p in pulls if p[0] is not group), priors)) for group, _ in pulls)
 
 
 def _doubt_native(pulls: Pulls, probabilities: list[float]) -> Nats:
@@ -163,22 +174,17 @@ def _doubt_native(pulls: Pulls, probabilities: list[float]) -> Nats:
     return tuple(doubted)
 
 
-def _ranked(probabilities: Nats) -> list[int]:
-    """Numbers of the hypotheses, the most likely first; of equal ones in the order of HYPOTHESES."""
-    return sorted(range(len(HYPOTHESES)), key=lambda number: -probabilities[number])  # sorting is stable
-
-
-def _answer(pulls: Pulls, probabilities: Nats, ranked: list[int], priors: Priors) -> State:
+def _answer(pulls: Pulls, probabilities: Nats, ranked: list[int], priors: Nats) -> State:
     first, second = ranked[0], ranked[1]
     apart = [nats[first] - nats[second] for nats in pulls.values()]
     forth, back = max(apart, default=0.0), min(apart, default=0.0)
     if forth - back > CONFLICT and forth >= CONFLICT_EACH and back <= -CONFLICT_EACH:
         return State.CONFLICT
-    leading, totals = HYPOTHESES[first], _totals(pulls)
-    usual = NUMBER[max((s for s in HYPOTHESES if s is not leading), key=lambda s: priors[s])]
+    totals = _totals(pulls)
+    usual = max((number for number in range(len(HYPOTHESES)) if number != first), key=lambda number: priors[number])
     if probabilities[first] < LEAST_PROBABILITY or totals[first] - totals[usual] < LEAST_EVIDENCE:
         return State.UNKNOWN
-    return leading
+    return HYPOTHESES[first]
 
 
 def _virtual(rows: list[Evidence], states: Mapping[State, float]) -> float:
