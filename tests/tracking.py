@@ -6,7 +6,7 @@ import numba
 import numpy as np
 
 from nfsleuth.trace.state import Budget
-from nfsleuth.trace.tables import CALL, CONNECTION, IDENTITY, INTERVAL, NEIGHBOUR, Identity
+from nfsleuth.trace.tables import CALL, CLOCK, CONNECTION, IDENTITY, INTERVAL, NEIGHBOUR, Identity
 from nfsleuth.trace.tracker import Tracker
 from packets import chunk
 
@@ -28,6 +28,7 @@ class Seen:
         self.connections = np.concatenate([np.empty(0, CONNECTION), *(r.connections for r in rows)])
         self.neighbours = np.concatenate([np.empty(0, NEIGHBOUR), *(r.neighbours for r in rows)])
         self.intervals = np.concatenate([np.empty(0, INTERVAL), *(r.intervals for r in rows)])
+        self.clocks = np.concatenate([np.empty(0, CLOCK), *(r.clocks for r in rows)])
         self.calls = np.concatenate([np.empty(0, CALL), *(r.calls for r in rows)])
         self.identities = np.concatenate([np.empty(0, IDENTITY), *(r.identities for r in rows)])
         self.texts = [text(r, i) for r in rows for i in r.identities]

@@ -47,7 +47,8 @@ def with_acknowledgements(frames, rng):
 
 def comparable(seen):
     """Every row, without its place: calls without a reply come in the order of a hash table, whose seed is random."""
-    tables = [t.copy() for t in (seen.connections, seen.neighbours, seen.calls, seen.identities, seen.intervals)]
+    kept = (seen.connections, seen.neighbours, seen.calls, seen.identities, seen.intervals, seen.clocks)
+    tables = [t.copy() for t in kept]
     tables[2]["name_at"] = tables[3]["at"] = 0
     rows = [sorted(tuple(map(str, r)) for r in t.tolist()) for t in tables]
     return rows, sorted(seen.texts), sorted(seen.names), seen.odd

@@ -10,6 +10,7 @@ import numpy as np
 
 from nfsleuth.compiled import NO, YES, ZERO, entry, part
 from nfsleuth.trace import shortcut, stream
+from nfsleuth.trace.clocks import sample
 from nfsleuth.trace.connections import close, create, emit, find, is_full, observe_frame
 from nfsleuth.trace.flows import end_flow, observe, window_scale
 from nfsleuth.trace.hashing import mix
@@ -80,6 +81,7 @@ def _is_nearly_full(s):
         or s["control"][Control.ARENA] > len(s["arena"]) - RESERVE_ARENA
         or s["control"][Control.CONNECTIONS] > len(s["closed"]) - RESERVE_CONNECTIONS
         or s["control"][Control.INTERVALS] > len(s["intervals"]) - RESERVE_INTERVALS
+        or s["control"][Control.CLOCKS] >= len(s["clocks"])
     )
 
 
@@ -194,7 +196,10 @@ def _tcp(s, p, buf, end):
         at = p["payload_at"]
         if p["fragment_more"] == 1:
             _remember_fragment(s, p, c, side)
+        met = s["control"][Control.MESSAGES]
         stream.segment(s, 2 * c + side, buf, at, min(end - at, length), p["sequence"], length)
+        if side == conn["flip"] and s["control"][Control.MESSAGES] > met:
+            sample(s, c, p, buf, end)
 
 
 @part

@@ -176,6 +176,8 @@ def reset(s, c):
     conn["write_bytes"] = 0
     conn["last_call"] = 0
     conn["names_left"] = s["control"][Control.NAMES]
+    conn["clock_next"] = 0
+    conn["clock_taken"] = 0
     clear_flow(s, c)
 
 

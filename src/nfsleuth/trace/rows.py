@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from nfsleuth.trace.tables import INTERVAL
+from nfsleuth.trace.tables import CLOCK, INTERVAL
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +17,7 @@ class Rows:
     identities: IDENTITY[n], calls: CALL[n]; their `at`, `name_at` refer to `text`.
     neighbours: NEIGHBOUR[n], only at the end and in a snapshot.
     intervals: INTERVAL[n], the stretches of moving file data that have ended.
+    clocks: CLOCK[n], samples of clients' clocks.
     oddities, oddity_frames: int64[len(Oddity)], counts and first frames since the start of the trace.
     """
 
@@ -28,3 +29,4 @@ class Rows:
     oddities: np.ndarray
     oddity_frames: np.ndarray
     intervals: np.ndarray = field(default_factory=lambda: np.empty(0, INTERVAL))
+    clocks: np.ndarray = field(default_factory=lambda: np.empty(0, CLOCK))

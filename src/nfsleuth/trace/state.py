@@ -80,6 +80,8 @@ CONN = np.dtype(
         ("busy_until", np.int64, 2),
         ("reading", np.uint8, 2),  # per side: 1 if the last message that it sent answers a READ
         ("names_left", np.int32),  # file names that may still be reported
+        ("clock_next", np.int64),  # when the next sample of the client's clock may be taken
+        ("clock_taken", np.int64),
     ],
     align=True,
 )
@@ -215,6 +217,7 @@ class Control(IntEnum):
     ARENA = 20  # bytes used in `arena`
     RETRY = 21  # 1: the messages must be decoded before this frame can be taken in
     INTERVALS = 22  # rows in `intervals`
+    CLOCKS = 23  # rows in `clocks`
 
 
 N_CONTROL = len(Control)
@@ -245,6 +248,7 @@ class Budget:
     identities: int = 1 << 16  # rows before they are handed out
     calls: int = 1 << 16
     intervals: int = 1 << 13
+    clocks: int = 1 << 13
     text: int = 1 << 22
     names: int = 256  # file names reported per connection
 
@@ -305,6 +309,7 @@ def state_dtype(budget: Budget, keep_calls: bool) -> np.dtype[np.void]:
             ("calls", tables.CALL, (budget.calls if keep_calls else 1) + RESERVE_ROWS),
             ("neighbours", tables.NEIGHBOUR, budget.neighbours),
             ("intervals", tables.INTERVAL, budget.intervals + RESERVE_INTERVALS),
+            ("clocks", tables.CLOCK, budget.clocks),
             ("text", np.uint8, budget.text + RESERVE_TEXT),
         ],
         align=True,

@@ -269,6 +269,19 @@ INTERVAL = np.dtype(
 """A stretch of time in which a connection moved file data (`trace.flows`)."""
 
 
+CLOCK = np.dtype(
+    [
+        ("uid", np.int64),  # connection
+        ("time", np.int64),
+        ("frame", np.int64),
+        ("value", np.uint32),  # TSval, RFC 7323 section 3.2: the sender's clock, in ticks
+        ("port", np.uint16),  # that it was sent from: who the client is may show later
+    ],
+    align=True,
+)
+"""A sample of a client's TCP clock (`trace.clocks`)."""
+
+
 class Oddity(IntEnum):
     """Why something was skipped or not decoded. Counted, with the first frame, and always shown."""
 

@@ -20,6 +20,15 @@ from nfsleuth.trace import tables
 from nfsleuth.trace.rows import Rows
 from nfsleuth.trace.state import LARGEST_FRAME, Budget, Control, allocate
 
+# Counts of rows that start anew when they are handed out.
+HANDED_OUT = (
+    Control.CONNECTIONS,
+    Control.IDENTITIES,
+    Control.CALLS,
+    Control.INTERVALS,
+    Control.CLOCKS,
+    Control.TEXT,
+)
 Watch = Callable[[np.void, np.ndarray], None]
 
 advance = kernel("nfsleuth.trace.advance", "advance")
@@ -106,19 +115,20 @@ class Tracker:
 
     def _has_rows(self) -> bool:
         control = self._state["control"]
-        cells = (Control.CONNECTIONS, Control.IDENTITIES, Control.CALLS, Control.INTERVALS)
+        cells = (Control.CONNECTIONS, Control.IDENTITIES, Control.CALLS, Control.INTERVALS, Control.CLOCKS)
         return any(control[cell] for cell in cells)
 
     def _take(self, *, neighbours: bool) -> Rows:
         """Copy the finished rows out of the tables, which are empty afterwards."""
         s = self._state
-        connections, identities, calls, intervals, text, known = (
+        connections, identities, calls, intervals, clocks, text, known = (
             int(s["control"][i])
             for i in (
                 Control.CONNECTIONS,
                 Control.IDENTITIES,
                 Control.CALLS,
                 Control.INTERVALS,
+                Control.CLOCKS,
                 Control.TEXT,
                 Control.NEIGHBOURS,
             )
@@ -129,11 +139,12 @@ class Tracker:
             calls=s["calls"][:calls].copy(),
             neighbours=s["neighbours"][: known if neighbours else 0].copy(),
             intervals=s["intervals"][:intervals].copy(),
+            clocks=s["clocks"][:clocks].copy(),
             text=s["text"][:text].tobytes(),
             oddities=s["oddities"].copy(),
             oddity_frames=s["oddity_frames"].copy(),
         )
-        for cell in (Control.CONNECTIONS, Control.IDENTITIES, Control.CALLS, Control.INTERVALS, Control.TEXT):
+        for cell in HANDED_OUT:
             s["control"][cell] = 0
         return rows
 
