@@ -54,7 +54,7 @@ def identify(
     rules of your own that are added to the built-in ones. priors: what is likely beforehand, see `verdict.priors`.
     method: "evidence", or "paper" for the two rules of the 2013 study alone. profile: how fast clients of known kinds
     read at this site (`bandwidth.profile`), or a TOML file of it; link: which of its links this is, None if it has
-    one only. imported: tables of switches and hypervisors (`import_tables`), for which clients share a host. link_speed:
+    one only. imported: tables of switches and hypervisors (`import_tables`): who shares a host with whom. link_speed:
     bits per second that no host's cable exceeds, 0 if that is not known. progress: called while reading with the
     stored bytes read so far and the stored bytes in all (None if that is not known).
     """
@@ -112,8 +112,9 @@ def import_tables(
     """What files of switches and hypervisors say, for `identify`.
 
     fdb: forwarding tables (``bridge -j fdb show``, or ``snmpwalk`` of BRIDGE-MIB or Q-BRIDGE-MIB), one per switch.
-    lldp: ``lldpcli show neighbors -f json`` of switches; sw1.lldp.json belongs to sw1.fdb.json. inventory: guests and their
-    hosts (``virsh dumpxml``, ``virsh domiflist``, CSV, JSON). Raises NfsleuthError for a file that is none of these.
+    lldp: ``lldpcli show neighbors -f json`` of switches; sw1.lldp.json belongs to sw1.fdb.json. inventory: guests and
+    their hosts (``virsh dumpxml``, ``virsh domiflist``, CSV, JSON). Raises NfsleuthError for a file that is none of
+    these.
     """
     from nfsleuth.hosts.imports import fdb as forwarding
     from nfsleuth.hosts.imports import inventory as inventories

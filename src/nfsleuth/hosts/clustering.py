@@ -48,13 +48,17 @@ def probability(nats: float) -> float:
 @dataclass(frozen=True, slots=True)
 class Clique:
     """`members` with a share each: every pair in it weighs `same` times both shares, or `differ` times both if their
-    labels differ. Labels: of each member; one for all if empty."""
+    labels differ, which is at most 0. labels: of each member; one for all if empty. stronger: in place of `same`."""
 
     members: Mapping[int, float]
     same: float
     differ: float = 0.0
     labels: Mapping[int, Hashable] = field(default_factory=dict)
-    stronger: Mapping[Hashable, float] = field(default_factory=dict)  # instead of `same`, at these labels
+    stronger: Mapping[Hashable, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.differ > 0:
+            raise ValueError(f"{self.differ} nats for one host at different places: only what is alike can join")
 
     def weight(self, a: int, b: int) -> float:
         """Of the pair; 0 if they are not both members."""

@@ -12,6 +12,7 @@ Source: QEMU's `stop` stops the guest's clocks; Linux' CLOCK_MONOTONIC does not 
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 
 from nfsleuth.hosts.model import Scene, Tie, Weight
@@ -20,13 +21,13 @@ RULE = "clock_pause"
 WEIGHT = Weight(3.0, "prior")
 SECOND = 1_000_000_000
 BEGIN, LENGTH = SECOND // 2, SECOND // 20  # ns
-NEAREST = 8
+MOST_NEAR = 64  # pauses that begin together: with more, it is no host that paused
 MOST = 0.5  # share of the clocks that may step together
 
 
 def find(scene: Scene) -> Iterator[Tie]:
     """A tie per pair with a pause in common: the first such."""
-    pauses = sorted(
+    pauses: list[tuple[int, int, int, int]] = sorted(
         {
             (*pause, n, clock.frame)
             for n, member in enumerate(scene.members)
@@ -34,10 +35,13 @@ def find(scene: Scene) -> Iterator[Tie]:
             for pause in clock.pauses
         }
     )
-    tied = set()
-    for i, (begin, length, a, frame) in enumerate(pauses):
-        near = [p for p in pauses[i + 1 : i + 1 + NEAREST] if p[0] - begin <= BEGIN]
-        alike = {n: f for _, its, n, f in near if abs(its - length) <= LENGTH and n != a}
+    begins = [pause[0] for pause in pauses]
+    tied: set[tuple[int, int]] = set()
+    for begin, length, a, frame in pauses:
+        near = pauses[bisect_left(begins, begin - BEGIN) : bisect_right(begins, begin + BEGIN)][: MOST_NEAR + 1]
+        if len(near) > MOST_NEAR:
+            continue
+        alike = {n: f for _, its, n, f in near if n != a and abs(its - length) <= LENGTH}
         running = sum(any(c.begin <= begin <= c.begin + c.span + length for c in m.facts.clocks) for m in scene.members)
         stepped = {a, *(n for _, _, n, _ in near)}
         if len(stepped) > max(2, MOST * max(running, len(stepped))):

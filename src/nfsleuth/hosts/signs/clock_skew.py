@@ -9,7 +9,8 @@ agreement there says nothing: it is as likely on two hosts, and weighs 0. A gues
 its host's. A capture of under a minute rarely tells 10 ppm apart. Temperature moves a clock by about 1 ppm.
 Example: +41.3 and +41.1 ppm, both 0.3 ppm sure, among clients near 0.
 Source: Kohno, Broido, claffy 2005 (about 6 bits of entropy: the weight is capped at 4 nats); Polcak, Frankova 2014
-(short captures and NTP make it unreliable); how skews spread (0.7 within about 1 ppm, the others by 30) is a prior.
+(short captures and NTP make it unreliable); how skews spread (by about 1 ppm where disciplined, by 30 where not) is a
+prior.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ CAP, FLOOR = 4.0, -1.0  # nats. Two skews of one host's guests differ once one o
 WANDER = 0.5  # ppm, standard deviation by which equal clocks still differ: temperature
 MOST_ERROR = 10.0  # ppm: a skew that is less well known is none
 DISTINCT = 3.0  # ppm, and as many standard deviations: nearer to 0 a clock may be a disciplined one
-DISCIPLINED, SPREAD, SHARE = 1.0, 30.0, 0.7  # ppm, ppm, share of clients whose clocks are disciplined
+DISCIPLINED, SPREAD = 1.0, 30.0  # ppm, by which clocks spread that are disciplined, and those that are not
 WINDOW = 3.0  # standard deviations within which two clocks may be one
 FAR = 6.0  # from where on they are two
 NEAREST = 32  # clients with the most similar clocks that each is compared with
@@ -71,7 +72,7 @@ def weight(a: float, a_error: float, b: float, b_error: float) -> float:
         return FLOOR
     if apart > WINDOW:
         return 0.0
-    by_chance = SHARE * _normal(b, math.hypot(DISCIPLINED, spread)) + (1 - SHARE) * _normal(b, SPREAD)
+    by_chance = max(_normal(b, math.hypot(DISCIPLINED, spread)), _normal(b, SPREAD))
     return min(CAP, max(0.0, math.log(_normal(a - b, spread) / by_chance)))
 
 
