@@ -10,10 +10,10 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "src" / "nfsleuth"
 FLOW = (
-    "capture", "wire", "trace", "clients", "bandwidth", "evidence", "verdict", "contrast", "report", "path", "api", "lab",
-    "cli",
+    "capture", "wire", "trace", "clients", "bandwidth", "evidence", "hosts", "verdict", "contrast", "report", "path",
+    "api", "lab", "cli",
 )  # fmt: skip
-PURE = ("wire", "trace", "clients", "bandwidth", "evidence", "verdict", "contrast", "report")
+PURE = ("wire", "trace", "clients", "bandwidth", "evidence", "hosts", "verdict", "contrast", "report")
 # A folder inside a pure one that does I/O: it creates files and times how they are read.
 NOT_PURE = "bandwidth/active"
 # Of `path`, which looks at running programs, what only computes.
@@ -44,13 +44,15 @@ COMPUTES = {
     "functools", "hashlib", "heapq", "html", "inspect", "ipaddress", "itertools", "json", "keyword", "math", "operator", "random",
     "re", "statistics", "string", "struct",
     "textwrap", "tomllib", "types", "typing", "unicodedata",
-    "jinja2", "markupsafe", "matplotlib", "numba", "numpy", "polars",
+    "xml", "jinja2", "markupsafe", "matplotlib", "numba", "numpy", "polars",
 }  # fmt: skip
 # (module, import) -> why it is no I/O, or which I/O it is.
 EXCEPTIONS = {
     ("trace.state", "secrets"): "the seed of the hash tables: one read of the system's random source per tracker",
     ("evidence", "importlib"): "finds the heuristics: modules of the package itself",
     ("evidence", "pkgutil"): "the same",
+    ("hosts.signs", "importlib"): "finds the signs: modules of the package itself",
+    ("hosts.signs", "pkgutil"): "the same",
     ("evidence.data", "importlib"): "the tables that come with the package, read as resources",
     ("report.csv_report", "io"): "StringIO, text in memory",
     ("report.figures", "io"): "BytesIO, a file in memory",

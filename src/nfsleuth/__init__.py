@@ -18,11 +18,11 @@ from nfsleuth import kernel_cache as _kernel_cache
 from nfsleuth.errors import Exit, NfsleuthError
 
 if TYPE_CHECKING:
-    from nfsleuth.api import TraceTables, calls, conclude, facts, identify, read
+    from nfsleuth.api import TraceTables, calls, conclude, facts, identify, import_tables, read
     from nfsleuth.clients.facts import Facts, Household
     from nfsleuth.evidence.model import Evidence, Group, State
     from nfsleuth.evidence.rules import Rules
-    from nfsleuth.verdict.model import Capture, Host, Platform, Report, Verdict, Weighed
+    from nfsleuth.verdict.model import Capture, Host, Pair, Platform, Report, Verdict, Weighed
 
     __version__: str
 
@@ -35,6 +35,7 @@ __all__ = [
     "Host",
     "Household",
     "NfsleuthError",
+    "Pair",
     "Platform",
     "Report",
     "Rules",
@@ -46,15 +47,16 @@ __all__ = [
     "conclude",
     "facts",
     "identify",
+    "import_tables",
     "read",
 ]
 
 _HOMES = {
-    "nfsleuth.api": ("TraceTables", "calls", "conclude", "facts", "identify", "read"),
+    "nfsleuth.api": ("TraceTables", "calls", "conclude", "facts", "identify", "import_tables", "read"),
     "nfsleuth.clients.facts": ("Facts", "Household"),
     "nfsleuth.evidence.model": ("Evidence", "Group", "State"),
     "nfsleuth.evidence.rules": ("Rules",),
-    "nfsleuth.verdict.model": ("Capture", "Host", "Platform", "Report", "Verdict", "Weighed"),
+    "nfsleuth.verdict.model": ("Capture", "Host", "Pair", "Platform", "Report", "Verdict", "Weighed"),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 

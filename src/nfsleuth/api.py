@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from nfsleuth.clients.trace_facts import TraceFacts
     from nfsleuth.contrast import sketch
     from nfsleuth.evidence.rules import Rules
+    from nfsleuth.hosts.imports.known import Known
     from nfsleuth.trace.rows import Rows
     from nfsleuth.trace.tracker import Tracker
 
@@ -43,6 +44,8 @@ def identify(
     method: Method = "evidence",
     profile: Profile | PathLike | None = None,
     link: str | None = None,
+    imported: Known | None = None,
+    link_speed: int = 0,
     progress: Progress | None = None,
 ) -> Report:
     """Say who each NFS client in a trace is, and why. Needs bounded memory, whatever the size of the captures.
@@ -51,13 +54,16 @@ def identify(
     rules of your own that are added to the built-in ones. priors: what is likely beforehand, see `verdict.priors`.
     method: "evidence", or "paper" for the two rules of the 2013 study alone. profile: how fast clients of known kinds
     read at this site (`bandwidth.profile`), or a TOML file of it; link: which of its links this is, None if it has
-    one only. progress: called while reading with the
+    one only. imported: tables of switches and hypervisors (`import_tables`): who shares a host with whom. link_speed:
+    bits per second that no host's cable exceeds, 0 if that is not known. progress: called while reading with the
     stored bytes read so far and the stored bytes in all (None if that is not known).
     """
     tables = _rules(rules, profile, link)
     reading = _Reading(paths, progress=progress)
     found = _gathered(reading)
-    return conclude(found, reading.captures, rules=tables, priors=priors, method=method)
+    return conclude(
+        found, reading.captures, rules=tables, priors=priors, method=method, imported=imported, link_speed=link_speed
+    )
 
 
 def facts(*paths: PathLike, progress: Progress | None = None) -> TraceFacts:
@@ -78,6 +84,8 @@ def conclude(
     method: Method = "evidence",
     profile: Profile | PathLike | None = None,
     link: str | None = None,
+    imported: Known | None = None,
+    link_speed: int = 0,
 ) -> Report:
     """The verdicts that follow from facts: what `identify` does after reading.
 
@@ -93,7 +101,43 @@ def conclude(
         rules=_rules(rules, profile, link),
         priors=None if priors is None else beforehand.parse(priors),
         method=method,
+        known=imported,
+        link_speed=link_speed,
     )
+
+
+def import_tables(
+    *, fdb: Iterable[PathLike] = (), lldp: Iterable[PathLike] = (), inventory: Iterable[PathLike] = ()
+) -> Known:
+    """What files of switches and hypervisors say, for `identify`.
+
+    fdb: forwarding tables (``bridge -j fdb show``, or ``snmpwalk`` of BRIDGE-MIB or Q-BRIDGE-MIB), one per switch.
+    lldp: ``lldpcli show neighbors -f json`` of switches; sw1.lldp.json belongs to sw1.fdb.json. inventory: guests and
+    their hosts (``virsh dumpxml``, ``virsh domiflist``, CSV, JSON). Raises NfsleuthError for a file that is none of
+    these.
+    """
+    from nfsleuth.hosts.imports import fdb as forwarding
+    from nfsleuth.hosts.imports import inventory as inventories
+    from nfsleuth.hosts.imports import lldp as neighbours
+    from nfsleuth.hosts.imports.known import Known
+
+    known = Known()
+    for files, parse in ((fdb, forwarding.parse), (lldp, neighbours.parse), (inventory, inventories.parse)):
+        for file in files:
+            known += parse(_imported(file), os.fspath(file))
+    return known
+
+
+def _imported(file: PathLike) -> str:
+    """The text of a table; at most MOST_TABLE bytes."""
+    try:
+        with Path(file).open("rb") as stream:
+            content = stream.read(MOST_TABLE + 1)
+    except OSError as error:
+        raise NfsleuthError(f"{file}: cannot be read ({error.strerror}); name a file", Exit.UNREADABLE) from error
+    if len(content) > MOST_TABLE:
+        raise NfsleuthError(f"{file}: is larger than {MOST_TABLE >> 20} MB; split it", Exit.UNREADABLE)
+    return content.decode("utf-8", "replace")
 
 
 def read(*paths: PathLike, calls: bool = True, progress: Progress | None = None) -> TraceTables:
@@ -226,6 +270,7 @@ def labelled_profiles(
     return found, notes
 
 
+MOST_TABLE = 1 << 26  # bytes of an imported table
 MOST_LABELS = 1 << 24  # bytes of a label file that are read
 ENDS_KEPT = 1 << 16  # connections whose addresses `calls` remembers
 

@@ -21,6 +21,7 @@ from nfsleuth.errors import NfsleuthError
 COMMANDS = {  # in the order of the help; the module in which a command is found, under its own name
     "identify": "nfsleuth.cli.identify",
     "explain": "nfsleuth.cli.explain",
+    "hosts": "nfsleuth.cli.hosts",
     "calls": "nfsleuth.cli.calls",
     "bench": "nfsleuth.cli.bench",
     "profile": "nfsleuth.cli.profile",

@@ -35,6 +35,10 @@ Examples:
 @options.method
 @options.profile
 @options.link
+@options.fdb
+@options.lldp
+@options.inventory
+@options.link_speed
 @click.option("--verbose", "-v", is_flag=True, help="Show all captures and all oddities.")
 @options.quiet
 def identify(
@@ -50,6 +54,10 @@ def identify(
     method: Method,
     profile: str | None,
     link: str | None,
+    fdb: tuple[str, ...],
+    lldp: tuple[str, ...],
+    inventory: tuple[str, ...],
+    link_speed: str | None,
     verbose: bool,
     quiet: bool,
 ) -> int:
@@ -71,7 +79,17 @@ def identify(
     if len(to_stdout) > 1:
         raise NfsleuthError(f"{' and '.join(to_stdout)} both want standard output; give one of them a FILE")
     report = options.identified(
-        captures, rules=rules, prior=prior, method=method, profile=profile, link=link, quiet=quiet
+        captures,
+        rules=rules,
+        prior=prior,
+        method=method,
+        profile=profile,
+        link=link,
+        quiet=quiet,
+        fdb=fdb,
+        lldp=lldp,
+        inventory=inventory,
+        link_speed=link_speed,
     )
     _write(report, csv, parquet, html, plot)
     if as_json:

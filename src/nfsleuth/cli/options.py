@@ -45,6 +45,27 @@ method = click.option(
 )
 profile = click.option("--profile", metavar="FILE", help="Compare how fast clients read with a site's profile.")
 link = click.option("--link", help="Which of the profile's links the captures are of, where it has several.")
+fdb = click.option(
+    "--fdb",
+    multiple=True,
+    metavar="FILE",
+    help="A switch's forwarding table: bridge -j fdb show, or snmpwalk of BRIDGE-MIB. Can be given several times.",
+)
+lldp = click.option(
+    "--lldp",
+    multiple=True,
+    metavar="FILE",
+    help="A switch's neighbours: lldpcli show neighbors -f json. Can be given several times.",
+)
+inventory = click.option(
+    "--inventory",
+    multiple=True,
+    metavar="FILE",
+    help="Guests and their hosts: virsh dumpxml or domiflist, CSV, JSON. Can be given several times.",
+)
+link_speed = click.option(
+    "--link-speed", metavar="RATE", help="The fastest cable of any host, such as 1gbit: two guests of one share it."
+)
 quiet = click.option("--quiet", "-q", is_flag=True, help="No progress bar and no notices.")
 
 
@@ -57,10 +78,16 @@ def identified(
     profile: str | None,
     link: str | None,
     quiet: bool,
+    fdb: Sequence[str] = (),
+    lldp: Sequence[str] = (),
+    inventory: Sequence[str] = (),
+    link_speed: str | None = None,
 ) -> Report:
     """Read and conclude, telling the person at the terminal what takes time."""
     from nfsleuth import api
 
+    imported = api.import_tables(fdb=fdb, lldp=lldp, inventory=inventory) if fdb or lldp or inventory else None
+    speed = _bits_per_second(link_speed) if link_speed else 0
     with watching(quiet) as progress:
         return api.identify(
             *captures,
@@ -69,8 +96,19 @@ def identified(
             method=method,
             profile=profile,
             link=link,
+            imported=imported,
+            link_speed=speed,
             progress=progress,
         )
+
+
+def _bits_per_second(rate: str) -> int:
+    from nfsleuth.lab import values
+
+    try:
+        return values.rate(rate)
+    except ValueError as error:
+        raise NfsleuthError(f"--link-speed {rate}: {error}") from error
 
 
 def require_nfs(report: Report, quiet: bool) -> Exit:

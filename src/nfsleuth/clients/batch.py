@@ -22,7 +22,8 @@ from typing import Any, NamedTuple, cast
 
 import numpy as np
 
-from nfsleuth.clients.facts import CLIENT_IDS_KEPT, ClientId, Facts, Seen, Syn, Traffic
+from nfsleuth.clients.clock import Clock
+from nfsleuth.clients.facts import CLIENT_IDS_KEPT, CLOCKS_KEPT, ClientId, Facts, Seen, Syn, Traffic
 from nfsleuth.clients.rates import Rates
 from nfsleuth.clients.tally import Column, Tally, distinct, tally
 from nfsleuth.clients.text import address_text, decode, decode_pair, mac_text, session_text
@@ -131,9 +132,15 @@ class Batch:
     """Connections that have ended, and their identities, on the way to `TraceFacts`."""
 
     def __init__(
-        self, connections: np.ndarray, identities: np.ndarray, texts: list[bytes], rates: Mapping[int, Rates]
+        self,
+        connections: np.ndarray,
+        identities: np.ndarray,
+        texts: list[bytes],
+        rates: Mapping[int, Rates],
+        clocks: Mapping[int, Clock],
     ) -> None:
         self.rates = rates  # by uid
+        self.clocks = clocks  # by uid
         self.connections = connections[np.argsort(connections["uid"], kind="stable")]
         self.identities = identities[np.argsort(identities["frame"], kind="stable")]
         self.texts = texts
@@ -236,6 +243,8 @@ class Batch:
         for n, uid in zip(place.tolist(), self.connections["uid"][rows].tolist(), strict=True):
             if uid in self.rates:
                 found[n]["rates"] = found[n].get("rates", Rates()) + self.rates[uid]
+            if uid in self.clocks:
+                found[n]["clocks"] = tuple(sorted({*found[n].get("clocks", ()), self.clocks[uid]})[:CLOCKS_KEPT])
         alive = np.zeros(len(found), np.int64)
         np.maximum.at(alive, place, self._alive()[rows])
         return {
@@ -413,6 +422,7 @@ def _add_up(found: list[Known], place: Column, c: np.ndarray) -> None:
         "bytes_received": c["payload"][:, SERVER],
         "retransmitted": c["retransmitted"].sum(axis=1),
         "keepalives": c["keepalives"][:, CLIENT],
+        "mac_changes": c["mac_changes"].astype(np.int64),
         "reused_ports": np.maximum(c["syns"].astype(np.int64) - 1, 0),
     }
     sums |= {name: np.add.reduceat(column, starts) for name, column in sums.items()}

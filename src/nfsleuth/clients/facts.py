@@ -10,6 +10,7 @@ from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, field, fields
 from typing import Any, Generic, TypeVar
 
+from nfsleuth.clients.clock import Clock
 from nfsleuth.clients.rates import Rates
 
 SAMPLES = 4  # frame numbers kept per value
@@ -158,6 +159,7 @@ class Traffic:
         return Traffic(self.calls + other.calls, self.bytes + other.bytes, self.busy + other.busy)
 
 
+CLOCKS_KEPT = 8  # Clock records kept, the best known ones
 CLIENT_IDS_KEPT = 64  # ClientId records kept, the earliest ones: enough to see verifiers alternate
 
 
@@ -206,6 +208,8 @@ class Facts:
     reads: Traffic = field(default_factory=Traffic)
     writes: Traffic = field(default_factory=Traffic)
     rates: Rates = field(default_factory=Rates)  # how fast it moved data, and what limited it
+    clocks: tuple[Clock, ...] = ()  # of its connections, the best known CLOCKS_KEPT
+    mac_changes: int = 0  # times that frames of a connection began to come from another MAC
     frames_sent: int = 0
     bytes_sent: int = 0
     bytes_received: int = 0
@@ -220,13 +224,14 @@ class Facts:
         merged = Facts(self.address, **{name: getattr(self, name) + getattr(other, name) for name in _ADDED})
         both = sorted({*self.client_ids, *other.client_ids}, key=lambda c: (c.time, c.frame, c.owner, c.verifier))
         merged.client_ids = tuple(both[:CLIENT_IDS_KEPT])
+        merged.clocks = tuple(sorted({*self.clocks, *other.clocks})[:CLOCKS_KEPT])
         seen = [f for f in (self, other) if f.last]
         merged.first = min((f.first for f in seen), default=0)
         merged.last = max((f.last for f in seen), default=0)
         return merged
 
 
-_ADDED = tuple({f.name for f in fields(Facts)} - {"address", "client_ids", "first", "last"})
+_ADDED = tuple({f.name for f in fields(Facts)} - {"address", "client_ids", "clocks", "first", "last"})
 
 
 @dataclass(frozen=True, slots=True)

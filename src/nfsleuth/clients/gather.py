@@ -8,18 +8,19 @@ from __future__ import annotations
 
 import numpy as np
 
-from nfsleuth.clients import facts
+from nfsleuth.clients import clock, facts
 from nfsleuth.clients.batch import BOOTS, FIELDS, Batch
 from nfsleuth.clients.facts import Link, Sighting
 from nfsleuth.clients.rates import Rates, measured
 from nfsleuth.clients.text import address_text, mac_text
 from nfsleuth.clients.trace_facts import TraceFacts
 from nfsleuth.trace.rows import Rows
-from nfsleuth.trace.tables import CONNECTION, INTERVAL, Identity, Neighbour
+from nfsleuth.trace.tables import CLOCK, CONNECTION, INTERVAL, Identity, Neighbour
 
 BATCH = 1 << 14  # connections that are counted at once
 MOST_PENDING = 1 << 18  # identity rows held for connections that have not ended
 MOST_INTERVALS = 1 << 14  # that wait to be added up, 5 MB
+MOST_SAMPLES = 1 << 18  # of clocks of connections that have not ended, 8 MB
 MOST_TEXT = 1024  # bytes kept of one text: the longest that the protocols allow (NFS4_OPAQUE_LIMIT, MNTPATHLEN)
 
 # Identity rows that the server sends as well, and that are believed from it.
@@ -70,9 +71,11 @@ class Gatherer:
         self._intervals: list[np.ndarray] = []
         self._waiting = 0  # rows in `_intervals`
         self._rates: dict[int, Rates] = {}  # of connections that have not ended
+        self._clocks: list[np.ndarray] = []
+        self._sampled = 0  # rows in `_clocks`
 
     def add(self, rows: Rows) -> None:
-        """Take in CONNECTION, IDENTITY, INTERVAL and NEIGHBOUR rows; they are copied, the arrays may be used again."""
+        """Take in all rows but CALL; they are copied, the arrays may be used again."""
         if len(rows.identities):
             self._hold(rows.identities, rows.text)
         if len(rows.intervals):
@@ -80,6 +83,11 @@ class Gatherer:
             self._waiting += len(rows.intervals)
             if self._waiting >= MOST_INTERVALS:
                 self._measure()
+        if len(rows.clocks):
+            self._clocks.append(rows.clocks.copy())
+            self._sampled += len(rows.clocks)
+            if self._sampled > MOST_SAMPLES:
+                self._thin()
         if len(rows.connections):
             self._ended.append(rows.connections.copy())
             self._endings += len(rows.connections)
@@ -110,6 +118,22 @@ class Gatherer:
             self._rates[uid] = self._rates[uid] + rates if uid in self._rates else rates
         self._intervals, self._waiting = [], 0
 
+    def _thin(self) -> None:
+        """Keep every other sample of each connection, and its first."""
+        rows = np.concatenate(self._clocks)
+        rows = rows[np.argsort(rows["uid"], kind="stable")]
+        starts = np.flatnonzero(np.diff(rows["uid"], prepend=-1))
+        place = np.arange(len(rows)) - np.repeat(starts, np.diff(starts, append=len(rows)))
+        rows = rows[place % 2 == 0]
+        self._clocks, self._sampled = [rows], len(rows)
+
+    def _clocks_of(self, ended: np.ndarray) -> dict[int, clock.Clock]:
+        """The clocks of the connections `ended`, whose samples are of no use afterwards."""
+        rows = np.concatenate([*self._clocks, np.empty(0, CLOCK)])
+        mine = np.isin(rows["uid"], ended["uid"])
+        self._clocks, self._sampled = [rows[~mine]], int((~mine).sum())
+        return clock.measured(rows[mine], dict(zip(ended["uid"].tolist(), ended["client_port"].tolist(), strict=True)))
+
     def _digest(self) -> None:
         """Count the connections that have ended, with their identities; keep the other identities."""
         self._measure()
@@ -119,7 +143,7 @@ class Gatherer:
         texts = list(self._texts)
         if len(ended):
             rates = {uid: self._rates.pop(uid) for uid in ended["uid"].tolist() if uid in self._rates}
-            self._total += Batch(ended, held[mine], texts, rates).facts()
+            self._total += Batch(ended, held[mine], texts, rates, self._clocks_of(ended)).facts()
         held = held[~mine]
         if len(held) > MOST_PENDING:
             held = self._forget(held)

@@ -1,7 +1,7 @@
 """The run itself, inside the lab's namespaces: an experiment comes in, captures and events go out.
 
 Events, one dictionary each: `step` (what runs now, in words), `accel`, `told` (what a client said), `captured` (a file
-and how many frames the kernel dropped).
+and how many frames the kernel dropped), `switch` (its forwarding table, as bridge(8) prints it).
 """
 
 from __future__ import annotations
@@ -63,6 +63,7 @@ class Recording:
             try:
                 Players(stage, report).run()
             finally:
+                report(switch=network.forwarding_table())
                 for capture, recorder in recorders:
                     report(captured=capture.name, file=str(recorder.file), dropped=recorder.stop())
 

@@ -11,6 +11,7 @@ has to be taken down: it goes when they go.
 from __future__ import annotations
 
 import itertools
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -21,6 +22,7 @@ from nfsleuth.lab.run import Word, run
 # Frames must be as a wire carries them: at most an MTU long, checksums filled in.
 OFFLOADS = ("tso", "gso", "gro", "tx", "rx", "sg")
 SWITCH = "switch"
+AGEING = ("ageing_time", "360000")  # 1/100 s after which a bridge forgets a MAC that is silent: after the run
 SERVER = "server"
 # tc-tbf(8): a burst is what passes unshaped. 10 ms of the rate, but some frames at least; a queue of 50 ms.
 BURSTS, FRAMES, LATENCY = 100, 4, "50ms"
@@ -73,6 +75,12 @@ class Network:
         yield self.experiment.server
         yield from self.experiment.routers
         yield from self.experiment.hosts
+
+    def forwarding_table(self) -> list[dict[str, object]]:
+        """What the switch has learnt, as ``bridge -j fdb show`` on it prints it: which MAC is at which of its ports."""
+        told = self.machines[SWITCH].run("bridge", "-j", "fdb", "show", "br", "br0")
+        table: list[dict[str, object]] = json.loads(told)
+        return table
 
     @property
     def server(self) -> Namespace:
@@ -175,7 +183,7 @@ class Network:
 
     def _bridge(self, here: Namespace, name: str, *, mac: str = "", mtu: int = 1500) -> None:
         address = ["address", mac] if mac else []
-        here.ip("link", "add", name, *address, "type", "bridge", "stp_state", "0", "mcast_snooping", "0")
+        here.ip("link", "add", name, *address, "type", "bridge", "stp_state", "0", "mcast_snooping", "0", *AGEING)
         here.ip("link", "set", name, "mtu", str(mtu), "up")
 
     def _cable(self, here: Namespace, there: Namespace, bridge: str, link: Link) -> None:

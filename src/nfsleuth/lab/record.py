@@ -2,6 +2,7 @@
 
 FOLDER/
   NAME.pcapng, NAME.labels.json   per capture point
+  switch.fdb.json                 the switch's forwarding table at the end: `nfsleuth hosts --fdb`
   timings.json                    per file and round, measured by the clients
   report.md, study.html           the run; the study beside it, where configurations of the study read in turn
   run.json                        versions, seed, accelerator, what was left out, dropped frames
@@ -32,6 +33,7 @@ from nfsleuth.lab.outcome import Flow, Ran, Timing, flows
 Progress = Callable[[str], None]
 # What was seen without KVM on a busy machine of two cores, for estimates: bytes per second, and seconds.
 GUEST_RATE, NATIVE_RATE, GUEST_BOOT = 8e6, 60e6, 12
+TABLE = "switch.fdb.json"
 FRAME = 1514  # bytes of a full frame
 
 
@@ -59,6 +61,7 @@ class _Heard:
     files: dict[str, list[Path]] = field(default_factory=dict)  # of a capture, one after the other
     dropped: dict[str, int] = field(default_factory=dict)
     clients: dict[str, dict[str, Any]] = field(default_factory=dict)
+    switch: list[dict[str, Any]] = field(default_factory=list)  # its forwarding table
 
     def __call__(self, event: dict[str, Any]) -> None:
         match event:
@@ -71,6 +74,8 @@ class _Heard:
             case {"captured": name, "file": file, "dropped": dropped}:
                 self.files[name] = [Path(file)]
                 self.dropped[name] = dropped
+            case {"switch": table}:
+                self.switch = table
             case {"told": name}:
                 self.clients[name] = event
 
@@ -218,6 +223,7 @@ def _finish(done: Record, heard: _Heard) -> Record:
         _write_json(folder / f"{capture.name}.labels.json", document)
     done.captures += damage.derive(experiment, folder)
     told = _conditions(done, {name: told["steps"] for name, told in heard.clients.items()})
+    _write_json(folder / TABLE, heard.switch)
     _write_json(folder / "timings.json", [timing.as_json() for timing in done.timings])
     _write_json(folder / "run.json", told)
     _write_json(folder / "experiment.json", dataclasses.asdict(experiment))

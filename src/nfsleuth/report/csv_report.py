@@ -38,6 +38,24 @@ HEADER = (
 )
 
 
+HOSTS_HEADER = ("host", "probability", "id", "address", "names", "because")
+
+
+def hosts(report: Report) -> str:
+    """The clients of a report by host, those that share none last."""
+    by_id = {h.id: h for h in report.hosts}
+    order = {h.id: n for n, h in enumerate(report.hosts)}
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(HOSTS_HEADER)
+    for v in sorted(report.clients, key=lambda v: order.get(v.host or "", len(order))):
+        shared = by_id.get(v.host or "")
+        sure, because = (f"{shared.probability:.6f}", "; ".join(shared.because)) if shared else ("", "")
+        names = cell(" ".join(words.names(v)))
+        writer.writerow([v.host or "", sure, cell(v.id), cell(v.facts.address), names, cell(because)])
+    return out.getvalue()
+
+
 def clients(report: Report) -> str:
     """The clients of a report; several values in one cell are separated by a space."""
     out = io.StringIO()

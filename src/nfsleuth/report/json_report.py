@@ -11,12 +11,13 @@ from typing import Any
 from nfsleuth.clients.rates import LIMITS, Cell, Kind, Limit
 from nfsleuth.evidence.model import HYPOTHESES
 from nfsleuth.report import words
-from nfsleuth.verdict.model import Capture, Host, Report, Verdict, Weighed
+from nfsleuth.verdict.model import Capture, Host, Pair, Report, Verdict, Weighed
 
 QUANTILES = {"p10": 0.1, "p50": 0.5, "p90": 0.9}
 
 IDENTIFY = "nfsleuth.identify/1"
 EXPLAIN = "nfsleuth.explain/1"
+HOSTS = "nfsleuth.hosts/1"
 STATES = tuple(state.value for state in HYPOTHESES)
 
 
@@ -144,6 +145,42 @@ def evidence(row: Weighed) -> dict[str, Any]:
         "virtual": round(it.virtual, 4),
         "host": it.host or None,
         "source": it.source,
+    }
+
+
+def hosts(report: Report) -> dict[str, Any]:
+    """Hosts, clients without one, and the pairs that a sign is about, as the values of ``hosts --json``."""
+    return {
+        "schema": HOSTS,
+        "method": report.method,
+        "captures": [capture(c) for c in report.captures],
+        "hosts": [host(h) for h in report.hosts],
+        "clients": [
+            {"id": v.id, "address": v.facts.address, "names": words.names(v), "host": v.host} for v in report.clients
+        ],
+        "pairs": [pair(p) for p in report.pairs],
+        "pairs_left": report.pairs_left,
+        "notes": list(report.notes),
+    }
+
+
+def pair(two: Pair) -> dict[str, Any]:
+    """Two clients and the signs about them; weights are nats for one host, negative for two."""
+    return {
+        "clients": [two.a, two.b],
+        "weight": round(two.weight, 4),
+        "probability": _rounded(two.probability),
+        "signs": [
+            {
+                "rule": sign.rule,
+                "says": sign.says,
+                "weight": round(sign.weight, 4),
+                "seen": sign.seen,
+                "frames": list(sign.frames),
+                "source": sign.source,
+            }
+            for sign in two.signs
+        ],
     }
 
 

@@ -114,7 +114,7 @@ def _beside(
     room: int,
     colour: bool,
 ) -> list[str]:
-    wrapped = [_wrapped(text, room, WHY_LINES) or [""] for text in reasons]
+    wrapped = [wrapped(text, room, WHY_LINES) or [""] for text in reasons]
     why = _Column("Why", [lines[0] for lines in wrapped], most=room)
     widest = max(columns(line) for lines in wrapped for line in lines)
     why.cells.append(" " * widest)  # as wide as the widest of all lines, so that the host stands right of them
@@ -133,7 +133,7 @@ def _below(
     lines = [_heading(shown)]
     for index, verdict in enumerate(verdicts):
         lines.append(GAP.join(_painted(c, index, verdict, colour) for c in shown).rstrip())
-        lines += ["  " + line for line in _wrapped(reasons[index], width - 2, WHY_LINES)]
+        lines += ["  " + line for line in wrapped(reasons[index], width - 2, WHY_LINES)]
     return lines
 
 
@@ -165,7 +165,7 @@ def _platform(verdict: Verdict) -> str:
     return visible(verdict.platform.name) if verdict.platform else ""
 
 
-def _wrapped(text: str, width: int, most: int = 1000) -> list[str]:
+def wrapped(text: str, width: int, most: int = 1000) -> list[str]:
     """`text` in at most `most` lines of at most `width` columns."""
     if columns(text) == len(text):
         return textwrap.wrap(text, width, max_lines=most, placeholder="…", break_on_hyphens=False)
@@ -178,7 +178,7 @@ def _hosts(report: Report, width: int) -> list[str]:
     lines: list[str] = []
     for host in report.hosts:
         if len(host.clients) > 1:
-            lines += _wrapped(_host(host), width, 2)
+            lines += wrapped(_host(host), width, 2)
     return ["", *lines] if lines else []
 
 
@@ -201,7 +201,7 @@ def _odd(report: Report, width: int, verbose: bool) -> list[str]:
         return lines
     parts = [f"{visible(words.oddity(name))} {count:,}" for name, count, _ in found[:ODD_SHOWN]]
     more = f", {len(found) - ODD_SHOWN} more kinds (-v)" if len(found) > ODD_SHOWN else ""
-    return ["", *_wrapped("Odd: " + ", ".join(parts) + more, width, 4)]
+    return ["", *wrapped("Odd: " + ", ".join(parts) + more, width, 4)]
 
 
 def explanation(report: Report, verdict: Verdict, width: int = 80, *, colour: bool = False) -> str:
@@ -233,19 +233,19 @@ def _conclusion(report: Report, verdict: Verdict, width: int, colour: bool) -> l
     about = [certainty, f"virtual {words.percent(verdict.virtual)}"]
     if platform:
         about.append(f"{visible(platform.name)} {words.percent(platform.probability)}")
-    lines += _wrapped(", ".join(about), width, 4)
+    lines += wrapped(", ".join(about), width, 4)
     if verdict.because:
-        lines += _wrapped(f"Why: {visible(verdict.because)}", width, 6)
+        lines += wrapped(f"Why: {visible(verdict.because)}", width, 6)
     seen = [
         f"NFS {', '.join(words.versions(verdict)) or 'version unknown'}",
         words.count(facts.connections, "connection"),
         words.count(facts.calls, "call"),
         f"MAC {', '.join(list(facts.macs)[:3])}" if len(facts.macs) else "no MAC seen",
     ]
-    lines += _wrapped("Seen: " + ", ".join(seen), width)
+    lines += wrapped("Seen: " + ", ".join(seen), width)
     for host in report.hosts:
         if host.id == verdict.host and len(host.clients) > 1:
-            lines += _wrapped(_host(host), width, 6)
+            lines += wrapped(_host(host), width, 6)
     return lines
 
 
@@ -254,7 +254,7 @@ def _evidence(verdict: Verdict, width: int, colour: bool) -> list[str]:
     if not rows:
         return ["Evidence: none that counts"]
     head = f"Evidence for (+) and against (-) {verdict.leading.value}, in nats: 2.3 are odds of 10 to 1"
-    lines = _wrapped(head, width)
+    lines = wrapped(head, width)
     rule_width = min(24, max(len(visible(w.evidence.rule)) for w in rows))
     for row in rows:
         weight = f"{row.weight:+6.2f}"
@@ -267,12 +267,12 @@ def _item(row: Weighed, lead: str, lead_width: int, rule_width: int, width: int)
     """One piece of evidence: what it says beside its rule's name, what was seen and where below."""
     evidence = row.evidence
     indent = lead_width + rule_width + 2
-    says = _wrapped(visible(evidence.says), max(20, width - indent), 4) or [""]
+    says = wrapped(visible(evidence.says), max(20, width - indent), 4) or [""]
     lines = [f"{lead}{padded(visible(evidence.rule), rule_width)}  {says[0]}".rstrip()]
     lines += [" " * indent + line for line in says[1:]]
     where = words.frames(evidence.frames)
     seen = f"seen {visible(evidence.seen)}" + (f" ({where})" if where else "")
-    lines += [" " * (lead_width + 2) + line for line in _wrapped(seen, width - lead_width - 2, 6)]
+    lines += [" " * (lead_width + 2) + line for line in wrapped(seen, width - lead_width - 2, 6)]
     return lines
 
 
@@ -286,7 +286,7 @@ def _set_aside(verdict: Verdict, width: int) -> list[str]:
         lines += _item(row, "  ", 2, rule_width, width)
         lines += [
             "    " + line
-            for line in _wrapped(f"because {visible(row.evidence.why_not or 'it was set aside')}", width - 4, 4)
+            for line in wrapped(f"because {visible(row.evidence.why_not or 'it was set aside')}", width - 4, 4)
         ]
     return lines
 

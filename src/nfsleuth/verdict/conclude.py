@@ -10,9 +10,11 @@ from nfsleuth.errors import NfsleuthError
 from nfsleuth.evidence import Rules, weigh
 from nfsleuth.evidence.addresses import parse
 from nfsleuth.evidence.model import State
+from nfsleuth.hosts.group import group
+from nfsleuth.hosts.imports.known import Known
+from nfsleuth.hosts.model import Member
 from nfsleuth.verdict.explain import because, flips, weighed
 from nfsleuth.verdict.fuse import Belief, fuse
-from nfsleuth.verdict.hosts import hosts_of
 from nfsleuth.verdict.model import Capture, Platform, Report, Verdict, Weighed
 from nfsleuth.verdict.paper import paper_belief, paper_rows
 from nfsleuth.verdict.platform import platform_of
@@ -27,12 +29,15 @@ def conclude(
     rules: Rules | None = None,
     priors: Mapping[State, float] | None = None,
     method: str = "evidence",
+    known: Known | None = None,
+    link_speed: int = 0,
 ) -> Report:
     """What every client of `household` is, and why.
 
     rules: lookup tables, the built-in ones if None. priors: probabilities per state, `priors.DEFAULT` where they name
-    none. method: "evidence", or "paper" for the 2013 study's own two rules. Raises NfsleuthError for another method or
-    for priors that are no probabilities.
+    none. method: "evidence", or "paper" for the 2013 study's own two rules. known: tables of switches and hypervisors
+    that were imported, link_speed: bits per second that no host's cable exceeds, see `hosts.group`. Raises
+    NfsleuthError for another method or for priors that are no probabilities.
     """
     if method not in METHODS:
         raise NfsleuthError(f"--method {method!r} is not known; choose evidence or paper")
@@ -42,17 +47,21 @@ def conclude(
         _by_paper(name, client) if method == "paper" else _by_evidence(name, client, household, tables, expected)
         for name, client in named(household.clients)
     ]
-    hosts = hosts_of(verdicts)
-    home = {client: host.id for host in hosts for client in host.clients}
+    members = [Member(v.id, v.facts, v.states, v.virtual, tuple(w.evidence for w in v.weighed)) for v in verdicts]
+    grouping = group(members, household, tables, known, link_speed)
+    home = {client: host.id for host in grouping.hosts for client in host.clients}
     return Report(
         captures=tuple(captures),
         clients=tuple(replace(verdict, host=home.get(verdict.id)) for verdict in verdicts),
-        hosts=hosts,
+        hosts=grouping.hosts,
         method=method,
         calls=sum(client.calls for client in household.clients),
         connections=sum(client.connections for client in household.clients),
         profile=tables.profile,
         link=tables.link,
+        pairs=grouping.pairs,
+        pairs_left=grouping.pairs_left,
+        notes=grouping.notes,
     )
 
 

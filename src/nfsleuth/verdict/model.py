@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING
 
 from nfsleuth.clients.facts import Facts
 from nfsleuth.evidence.model import Evidence, State
+from nfsleuth.hosts.model import Host, Pair
+
+__all__ = ["Capture", "Host", "Pair", "Platform", "Report", "Verdict", "Weighed"]
 
 if TYPE_CHECKING:
     from nfsleuth.bandwidth.profile import Profile
@@ -61,16 +64,6 @@ class Verdict:
 
 
 @dataclass(frozen=True, slots=True)
-class Host:
-    """Clients that run on one physical machine."""
-
-    id: str
-    clients: tuple[str, ...]  # Verdict.id
-    probability: float
-    because: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class Capture:
     """What was read, and what was odd about it."""
 
@@ -96,3 +89,6 @@ class Report:
     connections: int = 0
     profile: Profile | None = None  # that read speeds were compared with
     link: str = ""  # of the profile
+    pairs: tuple[Pair, ...] = ()  # of clients that some sign of one host, or of two, is about; the surest first
+    pairs_left: int = 0  # more of them, not listed
+    notes: tuple[str, ...] = ()  # on imported tables: what was passed over, in words
