@@ -21,6 +21,7 @@ COMMANDS = {  # in the order of the help; the module in which a command is found
     "identify": "nfsleuth.cli.identify",
     "explain": "nfsleuth.cli.explain",
     "calls": "nfsleuth.cli.calls",
+    "sharing": "nfsleuth.cli.sharing",
     "bench": "nfsleuth.cli.bench",
     "profile": "nfsleuth.cli.profile",
     "lab": "nfsleuth.cli.lab",
