@@ -10,10 +10,10 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "src" / "nfsleuth"
 FLOW = (
-    "capture", "wire", "trace", "clients", "bandwidth", "evidence", "hosts", "verdict", "contrast", "report", "path",
-    "api", "lab", "cli",
+    "capture", "wire", "trace", "clients", "bandwidth", "evidence", "hosts", "verdict", "sharing", "contrast", "report",
+    "path", "api", "lab", "cli",
 )  # fmt: skip
-PURE = ("wire", "trace", "clients", "bandwidth", "evidence", "hosts", "verdict", "contrast", "report")
+PURE = ("wire", "trace", "clients", "bandwidth", "evidence", "hosts", "verdict", "sharing", "contrast", "report")
 # A folder inside a pure one that does I/O: it creates files and times how they are read.
 NOT_PURE = "bandwidth/active"
 # Of `path`, which looks at running programs, what only computes.
@@ -49,6 +49,7 @@ COMPUTES = {
 # (module, import) -> why it is no I/O, or which I/O it is.
 EXCEPTIONS = {
     ("trace.state", "secrets"): "the seed of the hash tables: one read of the system's random source per tracker",
+    ("sharing.tally", "secrets"): "the seed of its hash table, as of the tracker's",
     ("evidence", "importlib"): "finds the heuristics: modules of the package itself",
     ("evidence", "pkgutil"): "the same",
     ("hosts.signs", "importlib"): "finds the signs: modules of the package itself",

@@ -23,6 +23,7 @@ COMMANDS = {  # in the order of the help; the module in which a command is found
     "explain": "nfsleuth.cli.explain",
     "hosts": "nfsleuth.cli.hosts",
     "calls": "nfsleuth.cli.calls",
+    "sharing": "nfsleuth.cli.sharing",
     "bench": "nfsleuth.cli.bench",
     "profile": "nfsleuth.cli.profile",
     "lab": "nfsleuth.cli.lab",

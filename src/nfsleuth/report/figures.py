@@ -21,6 +21,8 @@ from nfsleuth.clients.rates import LIMITS, Rates
 from nfsleuth.errors import NfsleuthError
 from nfsleuth.report import study_values, words
 from nfsleuth.report.escape import shortened, visible
+from nfsleuth.sharing.curve import ENOUGH
+from nfsleuth.sharing.result import Sharing
 from nfsleuth.verdict.model import Report
 
 if TYPE_CHECKING:
@@ -173,6 +175,46 @@ def profile(known: Profile, link: str, client: Recognition | None = None, name: 
         if client is not None:
             draw_client(panel, client, name)
     return figure
+
+
+@_styled
+def savings(found: Sharing) -> Figure:
+    """Share of what each host was sent that a cache on it saves, against its size; a band where it is estimated.
+
+    Raises NfsleuthError if no cache would have saved anything.
+    """
+    figure, axes = _figure(1, 1, (6.4, 4))
+    draw_savings(axes[0][0], found)
+    return figure
+
+
+def draw_savings(axes: Axes, found: Sharing) -> None:
+    """The lines of `savings`, for all hosts together and for those that save most."""
+    shown = [(h.host.id, h.curve) for h in found.hosts if h.curve.enough][: MOST_RUNS - 1]
+    if not shown:
+        raise NfsleuthError("there is nothing to draw: no bytes were sent to a host again")
+    lines = [("all hosts", found.curve), *shown] if len(shown) > 1 else shown
+    most = max(curve.largest for _, curve in lines)
+    for number, (name, curve) in enumerate(lines):
+        points = curve.points(most)
+        sizes = [p.size for p in points]
+        low, middle, high = ([100 * getattr(p, n) / curve.sent for p in points] for n in ("low", "saved", "high"))
+        colour = COLOURS[number % len(COLOURS)]
+        axes.step(sizes, middle, where="post", color=colour, linewidth=1.2, label=_label(name))
+        if curve.rate < 1:
+            axes.fill_between(sizes, low, high, step="post", color=colour, alpha=0.2, linewidth=0)
+        enough = curve.at(curve.enough)
+        axes.plot(
+            enough.size, 100 * enough.saved / curve.sent, color=colour, marker=MARKS[number % len(MARKS)], markersize=5
+        )
+    axes.set_xscale("log", base=2)
+    ticks = [1 << n for n in range(int(math.log2(found.block)), int(math.log2(most)) + 3, 2)]
+    axes.set_xticks(ticks, [human(size) for size in ticks])
+    axes.xaxis.minorticks_off()
+    axes.set_ylim(0, 100)
+    axes.set_xlabel(f"cache on each host; the mark: {100 * ENOUGH:.0f} % of what any cache saves")
+    axes.set_ylabel("per cent of what was sent that is saved")
+    axes.legend()
 
 
 def draw_timeline(axes: Axes, rates: Rates) -> None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from nfsleuth.bandwidth.recognise import recognise
 from nfsleuth.report import figures, words
 from nfsleuth.report.escape import shortened, visible
+from nfsleuth.sharing.result import Sharing
 from nfsleuth.verdict.model import Report, Verdict
 
 if TYPE_CHECKING:
@@ -99,6 +100,13 @@ def beside_profile(report: Report, verdict: Verdict) -> str:
         figures.draw_client(axes, found, verdict.id)
 
     return _drawn((8.4, 1.1 + 0.3 * len(cell.groups)), draw)
+
+
+def savings(found: Sharing) -> str:
+    """What a cache on each host saves, against its size. Empty if no cache saves anything."""
+    if not any(h.curve.enough for h in found.hosts):
+        return ""
+    return _drawn((8.4, 3.6), lambda axes: figures.draw_savings(axes, found))
 
 
 def _drawn(size: tuple[float, float], draw: Callable[[Axes], None]) -> str:

@@ -9,11 +9,25 @@ from __future__ import annotations
 import numpy as np
 
 from nfsleuth.compiled import NO, ZERO, part
-from nfsleuth.trace.hashing import mix_bytes
+from nfsleuth.trace.attributes import (
+    OP_GETATTR,
+    OP_GETFH,
+    OP_PUTFH,
+    OP_RESTOREFH,
+    OP_SAVEFH,
+    OP_SETATTR,
+    PROC3_SETATTR,
+    hash_handle,
+    moves,
+    sets_size3,
+    sets_size4,
+    take_attributes3,
+    take_attributes4,
+)
 from nfsleuth.trace.identities import report, report_pair
 from nfsleuth.trace.notes import note
-from nfsleuth.trace.state import LONGEST_NAME
-from nfsleuth.trace.tables import MAX_OPS, Identity, Oddity
+from nfsleuth.trace.state import LONGEST_NAME, Control
+from nfsleuth.trace.tables import CALL_CHANGE, CALL_FSID, CALL_SETS_SIZE, MAX_OPS, Identity, Oddity
 from nfsleuth.trace.transfers import OP_WRITE, is_read, is_write
 from nfsleuth.wire import rpc
 from nfsleuth.wire.fields import be32, be64
@@ -27,6 +41,10 @@ OP_CREATE_SESSION, OP_EXCHANGE_ID, OP_SETCLIENTID = 43, 42, 35
 OP_OPEN, OP_READDIR, OP_SEQUENCE = 18, 26, 53
 MOUNT_MNT = 1  # the only procedure of MOUNT whose results begin with a status, RFC 1813 section 5.2
 LARGEST_TAG = 1024
+# Whose handle is the current one while the results of a COMPOUND are gone through: the row's `handle`, one that nothing
+# has named yet, the row's `object`, one behind these.
+OF_HANDLE, OF_UNNAMED, OF_OBJECT, OF_OTHER = np.int64(0), np.int64(1), np.int64(2), np.int64(3)
+PUT_RANK = int(MAIN_RANK[OP_PUTFH])  # a COMPOUND that has done no more than this is about the handle put last
 
 
 @part
@@ -77,6 +95,10 @@ def read_arguments(s, c, call, buf, at, end, from_client):
     status = walk(CODE, entry, buf, at, end, s["marks"])
     _take_call(s, call, buf, end)
     _take_identities(s, c, buf, end, from_client, procedure)
+    if program == rpc.PROGRAM_NFS and procedure == PROC3_SETATTR:  # the same number in version 2, of fixed layout
+        after = s["marks"][Mark.HANDLE, 0] + ((s["marks"][Mark.HANDLE, 1] + 3) & ~3)
+        if version == 2 or s["marks"][Mark.HANDLE, 0] < 0 or sets_size3(buf, after, end):
+            call["flags"] |= CALL_SETS_SIZE
     if status == CUT and program == rpc.PROGRAM_NFS and is_write(call) and s["marks"][Mark.OFFSET, 0] >= 0:
         return np.int64(0)  # what is missing is the data to be written
     return status
@@ -100,6 +122,7 @@ def _compound(s, c, call, buf, at, end, from_client, table):
     call["ops_count"] = min(count, 0xFFFF)
     call["main"] = 0
     rank = -1
+    current, saved = np.uint64(0), np.uint64(0)  # file handles, RFC 8881 section 16.2.3.1
     for i in range(count):
         if end - at < 4:
             return np.int64(CUT)
@@ -113,12 +136,23 @@ def _compound(s, c, call, buf, at, end, from_client, table):
         _reset(s["marks"])
         status = walk(CODE, entry, buf, at + 4, end, s["marks"])
         if from_client == 1:
-            if s["marks"][Mark.HANDLE, 0] >= 0 and rank < 0:
-                call["handle"] = _handle(s, buf, end)
+            if operation == OP_PUTFH and s["marks"][Mark.HANDLE, 0] >= 0:
+                current = _handle(s, buf, end)
             if MAIN_RANK[operation] > rank:
                 rank = np.int64(MAIN_RANK[operation])
                 call["main"] = operation
                 _take_call(s, call, buf, end)
+                call["handle"] = current
+            elif rank <= PUT_RANK:
+                call["handle"] = current
+            if operation == OP_SAVEFH:
+                saved = current
+            elif operation == OP_RESTOREFH:
+                current = saved
+            elif moves(operation):
+                current = np.uint64(0)
+            elif operation == OP_SETATTR and sets_size4(buf, at + 4, end):
+                call["flags"] |= CALL_SETS_SIZE
             _take_identities(s, c, buf, end, from_client, operation)
         if status < 0:
             if (
@@ -134,12 +168,31 @@ def _compound(s, c, call, buf, at, end, from_client, table):
 
 
 @part
+def _object(s, call, buf, at, end, operation, whose):
+    """Take handle and attributes out of the result of an NFSv4 operation at `at`. Returns whose the next ones are."""
+    if operation == OP_GETATTR:
+        if (whose == OF_HANDLE or whose == OF_OBJECT) and call["flags"] & CALL_CHANGE == 0 and be32(buf, at + 4) == 0:
+            take_attributes4(call, buf, at + 8, end)
+        return whose
+    if operation == OP_GETFH and whose == OF_UNNAMED and s["marks"][Mark.HANDLE, 0] >= 0:
+        call["object"] = _handle(s, buf, end)
+        call["flags"] &= 0xFF & ~(CALL_CHANGE | CALL_FSID)  # those so far are of another
+        return OF_OBJECT
+    if operation == OP_PUTFH:
+        call["flags"] &= 0xFF & ~(CALL_CHANGE | CALL_FSID)
+        return OF_HANDLE if call["object"] == 0 else OF_OTHER
+    if moves(operation) or operation == OP_RESTOREFH:
+        return OF_UNNAMED if call["object"] == 0 else OF_OTHER
+    return whose
+
+
+@part
 def _handle(s, buf, end):
     """Hash of the file handle that was just read, 0 if it was cut."""
     at, length = s["marks"][Mark.HANDLE, 0], s["marks"][Mark.HANDLE, 1]
     if at + length > end:
         return np.uint64(0)
-    return mix_bytes(np.uint64(0x4E46_5348), buf, at, length)
+    return hash_handle(buf, at, length)
 
 
 @part
@@ -260,6 +313,8 @@ def read_results(s, c, call, buf, at, end):
     call["status"] = be32(buf, at)
     if program != rpc.PROGRAM_NFS or call["status"] != 0 or version > 3:
         return np.int64(0)
+    if version == 3 and s["control"][Control.KEEP_CALLS] == 1:
+        take_attributes3(call, buf, at, end)
     if is_write(call) and version == 2:
         call["bytes"] = call[
             "count"
@@ -309,24 +364,32 @@ def _compound_results(s, c, call, buf, at, end, table):
         return np.int64(CUT)
     count = be32(buf, at)
     at += 4
+    whose = OF_HANDLE
+    counted = False  # what comes behind is wanted for its attributes only: if it is cut, nothing is missing
     for _ in range(count):
         if end - at < 8:
-            return np.int64(CUT)
+            return np.int64(0 if counted else CUT)
         operation = be32(buf, at)
         entry = _entry(RESULTS, table, operation)
-        if entry < 0:
+        if entry < 0 or (counted and operation == OP_PUTFH):
+            if counted:
+                return np.int64(0)
             note(s, Oddity.OPERATION_UNKNOWN)
             return np.int64(UNKNOWN_OPERATION)
         _reset(s["marks"])
         status = walk(CODE, entry, buf, at + 4, end, s["marks"])
+        if s["control"][Control.KEEP_CALLS] == 1:
+            whose = _object(s, call, buf, at, end, operation, whose)
         if operation == call["main"] and s["marks"][Mark.COUNT, 0] >= 0:
             call["bytes"] = _count(s["marks"])
-            return np.int64(0)
+            counted = True
+            if s["control"][Control.KEEP_CALLS] == 0:
+                return np.int64(0)
         if operation in (OP_SETCLIENTID, OP_EXCHANGE_ID, OP_CREATE_SESSION):
             _take_identities(s, c, buf, end, NO, operation)
         if operation == call["main"] and operation == OP_READDIR:
             return np.int64(0)
         if status < 0:
-            return status
+            return np.int64(0) if counted else status
         at = status
     return np.int64(0)

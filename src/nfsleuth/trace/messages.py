@@ -119,6 +119,9 @@ def _clear(s, c, message, call):
     call["flags"] = 0
     call["status"] = STATUS_NO_REPLY
     call["handle"] = 0
+    call["object"] = 0
+    call["fsid"] = 0
+    call["change"] = 0
     call["offset"] = 0
     call["count"] = 0
     call["bytes"] = 0

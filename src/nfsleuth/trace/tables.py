@@ -171,6 +171,9 @@ CALL = np.dtype(
         ("flags", np.uint8),  # CALL_ flags below
         ("status", np.int32),  # NFS status; -1 no reply, -2 not decoded, -(100 + accept_stat), -200 denied
         ("handle", np.uint64),  # hash of the file handle that the main operation works on; 0 none
+        ("object", np.uint64),  # hash of what GETFH or LOOKUP brought, which the next two are of; 0: of `handle`
+        ("fsid", np.uint64),  # file system: NFSv3's number, a hash of NFSv4's two
+        ("change", np.uint64),  # NFSv4 change attribute, NFSv3 mtime (seconds << 32 | ns)
         ("offset", np.uint64),  # READ, WRITE, COMMIT
         ("count", np.uint32),  # bytes asked for
         ("bytes", np.uint32),  # bytes read or written according to the reply
@@ -190,6 +193,9 @@ CALL_CUT = 2  # arguments not captured or not decoded to their end
 CALL_HIDDEN = 4  # RPCSEC_GSS with integrity or privacy
 CALL_REPLY_CUT = 8  # results not captured or not decoded to their end
 CALL_RETRANSMITTED = 16  # the same xid was seen outstanding before
+CALL_SETS_SIZE = 32  # SETATTR that makes the file shorter or longer, as far as can be told
+CALL_CHANGE = 64  # `change` is known. This and the next only where calls are kept
+CALL_FSID = 128  # `fsid` is known
 
 NEIGHBOUR = np.dtype(
     [
