@@ -202,6 +202,8 @@ class Facts:
     reads: Traffic = field(default_factory=Traffic)
     writes: Traffic = field(default_factory=Traffic)
     rates: Rates = field(default_factory=Rates)  # how fast it moved data, and what limited it
+    untimed: int = 0  # stretches of RPC that are too short for a rate, or of which messages are missing
+    untimed_bytes: int = 0  # of the messages in them
     frames_sent: int = 0
     bytes_sent: int = 0
     bytes_received: int = 0
