@@ -6,8 +6,9 @@ receiver's window. This is the method of T-RAT (Zhang, Breslau, Paxson, Shenker,
 internet flow rates", SIGCOMM 2002) with RPC's knowledge of who waits for whom.
 
 An interval ends with the call that comes after it has moved `ENOUGH` and lasted `LONG`, or where nothing was
-outstanding for `OVER`; one that moved less than `LEAST`, in which nothing was answered or messages are missing, is let
-go and counted in its connection. What its parts mean for the client is decided later, over whole intervals (`clients.rates`).
+outstanding for `OVER`. One that moved less than `LEAST`, in which nothing was answered or messages are missing, is let
+go and counted in its connection. What its parts mean for the client is decided later, over whole intervals
+(`clients.rates`).
 
 Everything is judged where the capture was made. Beside the server, waiting for a reply is the server's time alone;
 elsewhere the way to it counts as the server's.
