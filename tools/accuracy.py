@@ -43,6 +43,7 @@ from scoring import (
 )
 
 from nfsleuth.evidence.model import HYPOTHESES, Group, State
+from nfsleuth.report.markdown import table
 
 ROOT = Path(__file__).parents[1]
 CAPTURES = ROOT / "tests" / "captures"
@@ -432,12 +433,6 @@ def _ablation(sample: Sample, ours: Method) -> str:
 
 def _share(part: int, whole: int) -> str:
     return f"{part / whole:.3f}" if whole else "-"
-
-
-def table(head: Sequence[object], rows: Iterable[Sequence[object]]) -> str:
-    """A table in Markdown."""
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(str(cell) for cell in line)} |" for line in lines)
 
 
 def figure(sample: Sample) -> str:

@@ -3,7 +3,7 @@
 FOLDER/
   NAME.pcapng, NAME.labels.json   per capture point
   timings.json                    per file and round, measured by the clients
-  report.md, study.html           the run; the study beside it, where configurations of the study read in turn
+  report.md, figures, study.html  the run, beside the study where its configurations read in turn
   run.json                        versions, seed, accelerator, what was left out, dropped frames
   experiment.toml, experiment.json  as given; as run, with every address and MAC
   logs/                           of the server, guests and clients
@@ -221,23 +221,19 @@ def _finish(done: Record, heard: _Heard) -> Record:
     _write_json(folder / "timings.json", [timing.as_json() for timing in done.timings])
     _write_json(folder / "run.json", told)
     _write_json(folder / "experiment.json", dataclasses.asdict(experiment))
-    for name, content in results.pages(experiment, done.timings, told).items():
+    for name, content in _pages(done, told).items():
         (folder / name).write_bytes(content)
-    _write_study(done, told)
     return done
 
 
-def _write_study(done: Record, told: dict[str, Any]) -> None:
-    """study.html, if the experiment has configurations of the study that read one after the other."""
+def _pages(done: Record, told: dict[str, Any]) -> dict[str, bytes]:
+    """The report and its figures; study.html, if the experiment compares configurations of the study."""
     from nfsleuth import api
-    from nfsleuth.lab.results import study
 
     server = [file for file in done.captures if file.stem == "server"]
-    clients = api.identify(*server).clients if server else ()
-    lines = results.conditions(done.experiment, told)
-    text = study.page(done.experiment, done.timings, clients, lines, metadata.version("nfsleuth"))
-    if text is not None:
-        (done.folder / "study.html").write_text(text, encoding="utf-8")
+    clients = api.identify(*server).clients if server and results.is_study(done.experiment) else ()
+    version = metadata.version("nfsleuth")
+    return results.pages(done.experiment, done.timings, told, clients=clients, version=version)
 
 
 def _conditions(done: Record, steps: dict[str, list[tuple[str, float]]]) -> dict[str, Any]:

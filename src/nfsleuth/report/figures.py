@@ -113,12 +113,13 @@ def timings(runs: Sequence[Timings]) -> Figure:
 
 @_styled
 def read_times(runs: Sequence[Timings], *, large: bool | None = None, logarithmic: bool = False) -> Figure:
-    """Read time against size, a line per run, with 95 % intervals. large: only files of 100 MB and more, or only
-    smaller ones; None: all."""
+    """Read time against size, a line per run, with 95 % intervals. large: only files from `LARGE` on, or only
+    smaller ones; None: all. Of a single size the times are bars."""
     figure, axes = _figure(1, 1, (6, 4))
     title = "Read time" if large is None else "Read time, large files" if large else "Read time, small files"
     _times(axes[0][0], _drawable(runs), title, large=large, logarithmic=logarithmic)
-    axes[0][0].legend()
+    if axes[0][0].get_legend_handles_labels()[0]:
+        axes[0][0].legend()
     return figure
 
 
@@ -214,12 +215,14 @@ def _drawable(runs: Sequence[Timings]) -> list[Timings]:
 
 def _times(axes: Axes, runs: Sequence[Timings], title: str, *, large: bool | None, logarithmic: bool = True) -> None:
     """Lines of read times; on logarithmic axes if all sizes are wanted and `logarithmic`."""
-    shown: set[int] = set()
+    shown = {size for run in runs for size in run.counted() if large is None or (size >= LARGE) == large}
+    if len(shown) == 1:
+        _bars_of_seconds(axes, runs, title, *shown)
+        return
     for number, run in enumerate(runs):
-        rows = [r for r in run.results() if large is None or (r.size >= LARGE) == large]
+        rows = [r for r in run.results() if r.size in shown]
         if not rows:
             continue
-        shown |= {r.size for r in rows}
         middle = [r.seconds.median for r in rows]
         low = [m - (r.seconds.low or m) for m, r in zip(middle, rows, strict=True)]
         high = [(r.seconds.high or m) - m for m, r in zip(middle, rows, strict=True)]
@@ -242,6 +245,19 @@ def _times(axes: Axes, runs: Sequence[Timings], title: str, *, large: bool | Non
     axes.set_xlabel("file size")
     axes.set_ylabel("seconds")
     axes.set_title(title, loc="left")
+
+
+def _bars_of_seconds(axes: Axes, runs: Sequence[Timings], title: str, size: int) -> None:
+    """What reading a file of one size took each run; a line takes two sizes."""
+    rows = [(run, result) for run in runs for result in run.results() if result.size == size]
+    for number, (run, result) in enumerate(rows):
+        took = result.seconds
+        ends = [[took.median - (took.low or took.median)], [(took.high or took.median) - took.median]]
+        axes.barh(number, took.median, 0.6, xerr=ends, capsize=2, color=COLOURS[runs.index(run) % len(COLOURS)])
+    axes.set_yticks(range(len(rows)), [_label(run.label or run.target) for run, _ in rows])
+    axes.invert_yaxis()
+    axes.set_xlabel("seconds")
+    axes.set_title(f"{title} of {human(size)}", loc="left")
 
 
 def _apart(sizes: Sequence[int]) -> list[int]:
