@@ -21,6 +21,7 @@ from nfsleuth.clients.rates import LIMITS, Limit, Rates
 from nfsleuth.evidence.rules import MacPrefix, Rules, mac_range
 from nfsleuth.report import figures, study_values
 from nfsleuth.report.escape import visible
+from nfsleuth.report.sections import Picture, Section, Table, markdown_table, picture_text, plain, section_text
 from nfsleuth.report.templating import environment
 from nfsleuth.verdict.paper import TABLE_1
 
@@ -40,35 +41,19 @@ SINCE = {
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
-    """A figure that somebody else drew. svg: the text of an ``<svg>`` element, trusted."""
-
-    title: str
-    svg: str
-    caption: str = ""
-
-
-@dataclass(frozen=True, slots=True)
 class Study:
     """What was measured.
 
     runs: one per configuration, with its label ("native", "virtio bridged", ...). rates: what a capture told of the
-    same configurations, by label. conditions: lines on machines, versions and circumstances. pictures: further figures.
+    same configurations, by label. conditions: lines on machines, versions and circumstances. sections, pictures: what
+    else was measured, and further figures.
     """
 
     runs: Sequence[Timings]
     rates: Mapping[str, Rates] = field(default_factory=dict)
     conditions: Sequence[str] = ()
     pictures: Sequence[Picture] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Table:
-    """Rows of text under titles; `numbers`: columns that are aligned on the right."""
-
-    titles: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    numbers: frozenset[int] = frozenset()
+    sections: Sequence[Section] = ()
 
 
 def page(study: Study, version: str = "") -> str:
@@ -93,16 +78,21 @@ def markdown(study: Study, images: Mapping[str, str] | None = None) -> str:
     parts = [
         "# The 2013 study beside this run",
         "## Table 1: MAC prefixes of hypervisors, then and now",
-        _md(table_1()),
+        markdown_table(table_1()),
     ]
-    parts += ["## Table 2: read bandwidth", _md(table_2(study.runs)), *(f"- {line}" for line in findings(study.runs))]
+    parts += [
+        "## Table 2: read bandwidth",
+        markdown_table(table_2(study.runs)),
+        *(f"- {line}" for line in findings(study.runs)),
+    ]
     for title, caption, _ in _drawn(study.runs):
         if images and title in images:
             parts += [f"## {title}", f"![{title}]({images[title]})", caption]
-    parts += [f"## {_plain(p.title)}\n\n{_plain(p.caption)}" for p in study.pictures]
+    parts += [section_text(section) for section in study.sections]
+    parts += [picture_text(picture, images or {}) for picture in study.pictures]
     if study.rates:
-        parts += ["## What limited each configuration", _md(limited(study.rates))]
-    lines = [f"- {_plain(line)}" for line in (*study.conditions, *_notes(study.runs))]
+        parts += ["## What limited each configuration", markdown_table(limited(study.rates))]
+    lines = [f"- {plain(line)}" for line in (*study.conditions, *_notes(study.runs))]
     parts += ["## Conditions", "\n".join(lines) or "None are noted."]
     return "\n\n".join(parts) + "\n"
 
@@ -237,19 +227,6 @@ def _notes(runs: Sequence[Timings]) -> list[str]:
         found += [f"{name}: {note}" for note in run.notes]
         found += [f"{name}: ended early: {run.problem}"] if run.problem else []
     return found
-
-
-def _plain(text: str) -> str:
-    """Text for Markdown: visible, and no HTML."""
-    return visible(text).replace("<", "&lt;")
-
-
-def _md(table: Table) -> str:
-    """A table as Markdown."""
-    rule = ["---:" if n in table.numbers else "---" for n in range(len(table.titles))]
-    escaped = [[_plain(cell).replace("|", "\\|") for cell in row] for row in (table.titles, *table.rows)]
-    lines = [escaped[0], rule, *escaped[1:]]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 @cache

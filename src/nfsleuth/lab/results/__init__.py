@@ -5,6 +5,7 @@ The study is R. Jellinek, A. Vail, "NFS Trace Deconstruction" (2013). What was m
 it does not agree with the study.
 """
 
-from nfsleuth.lab.results.report import conditions, markdown, pages
+from nfsleuth.lab.results.rates import counted
+from nfsleuth.lab.results.report import Extra, conditions, markdown, pages
 
-__all__ = ["conditions", "markdown", "pages"]
+__all__ = ["Extra", "conditions", "counted", "markdown", "pages"]

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from nfsleuth.lab.model import Experiment, Guest, Native
 from nfsleuth.lab.outcome import Timing
 from nfsleuth.lab.results.figures import figures
-from nfsleuth.lab.results.rates import STUDY, Spread, by_client, by_configuration, turned_round
+from nfsleuth.lab.results.rates import STUDY, Spread, by_client, by_configuration, counted, turned_round
 from nfsleuth.report.escape import visible
+from nfsleuth.report.sections import Picture, Section, picture_text, section_text
 
+HEAT_MAPS = "NIC models and backends as heat maps"
 TITLES = {
     "table-2": "Read rates of the study's configurations, beside this run",
     "figure-1": "Figure 1: time to read a small file",
@@ -18,23 +21,54 @@ TITLES = {
 }
 
 
-def pages(experiment: Experiment, timings: Sequence[Timing], run: Mapping[str, Any]) -> dict[str, bytes]:
+@dataclass(frozen=True)
+class Extra:
+    """What recordings inside QEMU add to a report. heat_maps: an SVG file."""
+
+    sections: tuple[Section, ...] = ()
+    heat_maps: bytes | None = None
+    pictures: tuple[Picture, ...] = ()
+
+    def drawn(self) -> list[Picture]:
+        """All figures, as elements of a page."""
+        text = self.heat_maps.decode() if self.heat_maps else ""
+        maps = (
+            [Picture(HEAT_MAPS, text[text.index("<svg") :], "Dark is good; - was not measured.", "heat-maps")]
+            if text
+            else []
+        )
+        return [*maps, *self.pictures]
+
+
+def pages(
+    experiment: Experiment, timings: Sequence[Timing], run: Mapping[str, Any], extra: Extra | None = None
+) -> dict[str, bytes]:
     """report.md and its figures, by file name. `run`: what run.json holds."""
+    timings, extra = counted(experiment, timings), extra or Extra()
     drawn = figures(experiment, timings)
-    return {"report.md": markdown(experiment, timings, run, sorted(drawn)).encode(), **drawn}
+    more = {f"{picture.name}.svg": picture for picture in extra.drawn()}
+    text = markdown(experiment, timings, run, sorted(drawn), extra.sections, more)
+    return {"report.md": text.encode(), **drawn, **{name: picture.svg.encode() for name, picture in more.items()}}
 
 
 def markdown(
-    experiment: Experiment, timings: Sequence[Timing], run: Mapping[str, Any], images: Sequence[str] = ()
+    experiment: Experiment,
+    timings: Sequence[Timing],
+    run: Mapping[str, Any],
+    images: Sequence[str] = (),
+    sections: Sequence[Section] = (),
+    pictures: Mapping[str, Picture] | None = None,
 ) -> str:
-    """The report as text. `images`: names of the figures that lie beside it."""
+    """The report as text. `images`: names of the figures that lie beside it; `pictures`: further ones, by name."""
     measured = by_configuration(experiment, timings)
     parts = [f"# {visible(experiment.title)}", _summary(experiment, timings, run)]
     if len(measured) > 1 and experiment.start == "in turn":  # else rates are not comparable
         parts += ["## Table 2 of the study, and this run", _table2(measured), _order(measured), _images(images)]
     elif images:
         parts += ["## Figures", _images(images)]
-    if grid := _grid(experiment, timings):
+    parts += [section_text(section) for section in sections]
+    parts += [picture_text(picture, {picture.title: name}) for name, picture in (pictures or {}).items()]
+    if not sections and (grid := _grid(experiment, timings)):
         parts += ["## NIC models and backends", "Read rate, MB/s: median over the rounds.", grid]
     parts += ["## Clients", _clients(experiment, timings, run), "## Conditions"]
     parts.append("\n".join(f"- {line}" for line in conditions(experiment, run)))
@@ -104,7 +138,8 @@ def _clients(experiment: Experiment, timings: Sequence[Timing], run: Mapping[str
     for client in experiment.clients:
         rate = rates.get(client.name)
         what = f"{rate.median:.1f} ({rate.low:.1f} to {rate.high:.1f})" if rate else "-"
-        end = visible(str(failed.get(client.name, "")))[:60] or "done"
+        done = "done" if rate or client.name in kernels else "did not run"
+        end = visible(str(failed.get(client.name, "")))[:60] or done
         kernel = visible(str(kernels.get(client.name, "")))
         rows.append((client.name, client.host, _connected(client), client.version, kernel, what, end))
     return table(("client", "host", "connected", "NFS", "kernel", "MB/s", "end"), rows)
@@ -127,6 +162,7 @@ def conditions(experiment: Experiment, run: Mapping[str, Any]) -> list[str]:
         f"Accelerator: {accelerator}{translated if accelerator == 'tcg' else ''}.",
         "All hosts are namespaces of one machine: clients that run at one time share its processors.",
         f"Links: {', '.join(shaped) or 'not shaped'}.",
+        *([f"Ended before its time: {visible(str(run['ended']))}."] if run.get("ended") else []),
         *(f"{visible(name)} {visible(str(version))}" for name, version in versions),
         *(f"Left out: {visible(line)}" for line in left_out),
     ]
