@@ -43,7 +43,7 @@ from scoring import (
 )
 
 from nfsleuth.evidence.model import HYPOTHESES, Group, State
-from nfsleuth.report.markdown import table
+from nfsleuth.report.sections import markdown_table, table_of
 
 ROOT = Path(__file__).parents[1]
 CAPTURES = ROOT / "tests" / "captures"
@@ -433,6 +433,11 @@ def _ablation(sample: Sample, ours: Method) -> str:
 
 def _share(part: int, whole: int) -> str:
     return f"{part / whole:.3f}" if whole else "-"
+
+
+def table(head: Sequence[object], rows: Iterable[Sequence[object]]) -> str:
+    """A table in Markdown."""
+    return markdown_table(table_of(head, rows))
 
 
 def figure(sample: Sample) -> str:

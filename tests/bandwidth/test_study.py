@@ -16,6 +16,7 @@ from nfsleuth.clients.rates import Rates
 from nfsleuth.errors import NfsleuthError
 from nfsleuth.report import figures, profile_text, study, study_values, timing_text
 from nfsleuth.report.formats import FORMATS
+from nfsleuth.report.sections import Picture
 
 SIZES = (512_000, 1 << 20, 16 << 20, 500 << 20)
 HOSTILE = "<script>\x1b[31m$x_1$\u202e"
@@ -89,7 +90,7 @@ class Tags(HTMLParser):
 def whole(label: str = "native") -> study.Study:
     known = {label: rates_of(slow_guest(Link().shake_hands()))}
     return study.Study(
-        [*AS_STUDY, run(label, 30)], known, [label], [study.Picture("figure-3", "Figure 3", "<svg></svg>", label)]
+        [*AS_STUDY, run(label, 30)], known, [label], [Picture("Figure 3", "<svg></svg>", label, "figure-3")]
     )
 
 
@@ -117,10 +118,11 @@ def test_markdown_has_the_same_figures():
 
 
 def test_figures_that_nobody_recorded_are_said_to_be_missing():
-    known = study.Study(AS_STUDY)
-    assert study.WITHOUT_PICTURES in study.page(known)
-    assert study.WITHOUT_PICTURES in study.sections(known)
-    assert study.WITHOUT_PICTURES not in study.page(whole())
+    known = study.Study(AS_STUDY, missing=f"run it {HOSTILE}")
+    assert "Figures 3 to 5" in study.page(known)
+    assert "run it &lt;script&gt;" in study.page(known)
+    assert "## Figures 3 to 5" in study.sections(known)
+    assert "Figures 3 to 5" not in study.page(whole())
 
 
 def test_a_single_size_is_drawn_as_bars_and_clients_left_out_are_counted():

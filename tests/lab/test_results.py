@@ -18,8 +18,12 @@ def timings(client, *rates, octets=10_000_000):
 
 
 def paper(**rates):
-    """A run of the paper's experiment with these rates, MB/s."""
-    return [t for name, rate in rates.items() for t in timings(name.replace("_", "-"), rate, rate * 1.1, rate * 0.9)]
+    """A run of the paper's experiment with these rates, MB/s, after a round that does not count."""
+    return [
+        reading
+        for name, rate in rates.items()
+        for reading in timings(name.replace("_", "-"), 1, rate, rate * 1.1, rate * 0.9)
+    ]
 
 
 AS_STUDIED = paper(native=48, virtio_tap=28, virtio_user=12, rtl8139_tap=10, rtl8139_user=5)
@@ -119,5 +123,6 @@ def test_the_studys_page_stands_beside_a_run_of_its_configurations():
     assert "Accelerator: tcg" in text
     assert "1.2.3" in text
     assert text.count("<svg") == sum(name.endswith(".svg") for name in found)
+    assert "nothing was recorded inside QEMU" in text
     assert "study.html" not in pages(load("paper"), paper(native=48), RUN)
     assert "study.html" not in pages(load("neighbours"), OTHERWISE, RUN)

@@ -9,8 +9,9 @@ from __future__ import annotations
 import functools
 import io
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ParamSpec
 
 from nfsleuth.bandwidth.plan import LARGE, human
@@ -324,3 +325,50 @@ def draw_labels(axes: Axes, cell: Cell) -> None:
 
 def _label(text: str) -> str:
     return shortened(visible(text).encode("ascii", "backslashreplace").decode(), LABEL)
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """A heat map: a value for each row and column, None where there is none. digits: behind the point."""
+
+    title: str
+    rows: Sequence[str]
+    columns: Sequence[str]
+    values: Mapping[tuple[str, str], float | None]
+    digits: int = 1
+    more_is_better: bool = True  # dark is good
+
+
+@_styled
+def heat_maps(grids: Sequence[Grid]) -> Figure:
+    """Grids side by side, two in a row, on logarithmic colours, with their numbers in the fields."""
+    rows = -(-len(grids) // 2)
+    height = max(1.1 + 0.26 * len(grid.rows) for grid in grids)
+    figure, axes = _figure(rows, min(len(grids), 2), (9, height * rows))
+    panels = [panel for line in axes for panel in line]
+    for panel, grid in zip(panels, grids, strict=False):
+        _heat_map(panel, grid)
+    for panel in panels[len(grids) :]:
+        panel.set_axis_off()
+    return figure
+
+
+def _heat_map(axes: Axes, grid: Grid) -> None:
+    from matplotlib.colors import LogNorm
+
+    table = [[grid.values.get((row, column)) for column in grid.columns] for row in grid.rows]
+    shown = [[math.nan if value is None or value <= 0 else value for value in line] for line in table]
+    found = [value for line in shown for value in line if not math.isnan(value)]
+    low, high = (min(found), max(found)) if found else (1.0, 1.0)
+    norm = LogNorm(low, high if high > low else low * 2)
+    axes.imshow(shown, cmap="Blues" if grid.more_is_better else "Blues_r", norm=norm, aspect="auto")
+    for y, line in enumerate(table):
+        for x, value in enumerate(line):
+            place = 0.0 if value is None or value <= 0 else float(norm(value))
+            dark = value is not None and value > 0 and (place > 0.6 if grid.more_is_better else place < 0.4)
+            text = "-" if value is None else f"{value:,.{grid.digits}f}"
+            axes.text(x, y, text, ha="center", va="center", fontsize=7, color="white" if dark else "black")
+    axes.set_xticks(range(len(grid.columns)), [_label(column) for column in grid.columns])
+    axes.set_yticks(range(len(grid.rows)), [_label(row) for row in grid.rows])
+    axes.grid(visible=False)
+    axes.set_title(grid.title, loc="left")

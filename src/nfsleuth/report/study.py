@@ -22,12 +22,13 @@ from nfsleuth.clients.rates import LIMITS, Limit, Rates
 from nfsleuth.evidence.rules import MacPrefix, Rules, mac_range
 from nfsleuth.report import figures, study_values
 from nfsleuth.report.escape import visible
-from nfsleuth.report.markdown import plain, table
+from nfsleuth.report.sections import Picture, Section, Table, markdown_table, picture_text, plain, section_text
 from nfsleuth.report.templating import environment
 from nfsleuth.verdict.paper import TABLE_1
 
 if TYPE_CHECKING:
     from jinja2 import Template
+    from markupsafe import Markup
     from matplotlib.figure import Figure
 
 # What became of a prefix whose owner's name alone would mislead.
@@ -41,17 +42,7 @@ SINCE = {
 }
 
 KINDS = ("svg", "png")  # of image files
-WITHOUT_PICTURES = "There are no recordings of packets inside QEMU."
-
-
-@dataclass(frozen=True, slots=True)
-class Picture:
-    """A figure. name: of its file, without a suffix. svg: the text of an ``<svg>`` element, trusted."""
-
-    name: str
-    title: str
-    svg: str
-    caption: str = ""
+MISSING = "Figures 3 to 5"
 
 
 class Drawing(NamedTuple):
@@ -68,28 +59,21 @@ class Study:
     """What was measured.
 
     runs: one per configuration, with its label ("native", "virtio bridged", ...). rates: what a capture told of the
-    same configurations, by label. conditions: lines on machines, versions and circumstances. pictures: further figures.
+    same configurations, by label. conditions: lines on machines, versions and circumstances. pictures, sections:
+    further figures, and what else was measured. missing: why there are no figures 3 to 5 among the pictures, and how to
+    get them.
     """
 
     runs: Sequence[Timings]
     rates: Mapping[str, Rates] = field(default_factory=dict)
     conditions: Sequence[str] = ()
     pictures: Sequence[Picture] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Table:
-    """Rows of text under titles; `numbers`: columns that are aligned on the right."""
-
-    titles: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    numbers: frozenset[int] = frozenset()
+    sections: Sequence[Section] = ()
+    missing: str = ""
 
 
 def page(study: Study, version: str = "") -> str:
     """One HTML page that needs nothing else. version: of nfsleuth."""
-    from markupsafe import Markup
-
     return _template().render(
         study=study,
         version=version,
@@ -97,27 +81,25 @@ def page(study: Study, version: str = "") -> str:
         table_2=table_2(study.runs),
         findings=findings(study.runs),
         limited=limited(study.rates),
-        pictures=[(visible(p.title), visible(p.caption), Markup(p.svg)) for p in pictures(study)],  # noqa: S704 - see Picture
-        without=WITHOUT_PICTURES if not study.pictures else "",
+        drawn=_elements(pictures(study.runs)),
+        pictures=_elements(study.pictures),
+        missing=MISSING,
         notes=notes(study.runs),
     )
 
 
 def sections(study: Study) -> list[str]:
     """The same as parts of a Markdown text, beside which `images` lie; conditions are left to whoever writes it."""
-    parts = ["## Table 1: MAC prefixes of hypervisors, then and now", _md(table_1())]
-    parts += ["## Table 2: read bandwidth", _md(table_2(study.runs))]
+    parts = ["## Table 1: MAC prefixes of hypervisors, then and now", markdown_table(table_1())]
+    parts += ["## Table 2: read bandwidth", markdown_table(table_2(study.runs))]
     parts.append("\n".join(f"- {line}" for line in findings(study.runs)))
-    for picture in pictures(study):
-        parts += [
-            f"## {plain(picture.title)}",
-            f"![{plain(picture.title)}]({picture.name}.svg)",
-            plain(picture.caption),
-        ]
-    if not study.pictures:
-        parts += ["## Figures 3 to 5", WITHOUT_PICTURES]
+    parts += [picture_text(picture) for picture in pictures(study.runs)]
+    parts += [section_text(section) for section in study.sections]
+    parts += [picture_text(picture) for picture in study.pictures]
+    if study.missing:
+        parts += [f"## {MISSING}", plain(study.missing)]
     if study.rates:
-        parts += ["## What limited each configuration", _md(limited(study.rates))]
+        parts += ["## What limited each configuration", markdown_table(limited(study.rates))]
     return parts
 
 
@@ -134,13 +116,20 @@ def drawn(runs: Sequence[Timings], *, bars: bool = True) -> dict[str, bytes]:
     }
 
 
-def pictures(study: Study) -> list[Picture]:
-    """All figures, in the order of the study."""
+def pictures(runs: Sequence[Timings]) -> list[Picture]:
+    """The figures of readings as elements of a page."""
     found = []
-    for one in drawings(study.runs):
+    for one in drawings(runs):
         text = figures.render(one.draw(), "svg").decode()
-        found.append(Picture(one.name, one.title, text[text.index("<svg") :], one.caption))
-    return [*found, *study.pictures]
+        found.append(Picture(one.title, text[text.index("<svg") :], one.caption, one.name))
+    return found
+
+
+def _elements(shown: Sequence[Picture]) -> list[tuple[str, str, Markup]]:
+    """Title, caption and element of each."""
+    from markupsafe import Markup
+
+    return [(visible(p.title), visible(p.caption), Markup(p.svg)) for p in shown]  # noqa: S704 - see Picture
 
 
 def table_1() -> Table:
@@ -272,11 +261,6 @@ def notes(runs: Sequence[Timings]) -> list[str]:
         found += [f"{name}: {note}" for note in run.notes]
         found += [f"{name}: ended early: {run.problem}"] if run.problem else []
     return found
-
-
-def _md(shown: Table) -> str:
-    """A table as Markdown."""
-    return table([*map(plain, shown.titles)], ([*map(plain, row)] for row in shown.rows), shown.numbers)
 
 
 @cache

@@ -5,7 +5,8 @@ The study is R. Jellinek, A. Vail, "NFS Trace Deconstruction" (2013). What was m
 it does not agree with the study.
 """
 
+from nfsleuth.lab.results.rates import counted
 from nfsleuth.lab.results.report import conditions, pages
-from nfsleuth.lab.results.study import is_study
+from nfsleuth.lab.results.study import Extra, is_study
 
-__all__ = ["conditions", "is_study", "pages"]
+__all__ = ["Extra", "conditions", "counted", "is_study", "pages"]

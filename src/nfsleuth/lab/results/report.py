@@ -6,14 +6,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from nfsleuth.bandwidth.numbers import Interval
-from nfsleuth.bandwidth.timings import Timings
 from nfsleuth.lab.model import Experiment, Guest, Native
 from nfsleuth.lab.outcome import Timing
-from nfsleuth.lab.results.rates import by_client
-from nfsleuth.lab.results.study import study
+from nfsleuth.lab.results.rates import by_client, counted
+from nfsleuth.lab.results.study import Extra, study
 from nfsleuth.report import study as beside
 from nfsleuth.report.escape import visible
-from nfsleuth.report.markdown import plain, table
+from nfsleuth.report.sections import markdown_table, picture_text, plain, section_text, table_of
 from nfsleuth.verdict.model import Verdict
 
 
@@ -23,46 +22,36 @@ def pages(
     run: Mapping[str, Any],
     *,
     clients: Sequence[Verdict] = (),
-    pictures: Sequence[beside.Picture] = (),
+    extra: Extra | None = None,
     version: str = "",
 ) -> dict[str, bytes]:
     """report.md and its figures by file name, and study.html where configurations of the study read in turn.
 
-    run: what run.json holds. clients: what `identify` found in a capture of the run. pictures: figures of what happened
-    inside QEMU. version: of nfsleuth.
+    run: what run.json holds. clients: what `identify` found in a capture of the run. extra: what recordings inside QEMU
+    add. version: of nfsleuth.
     """
-    runs = by_client(experiment, timings)
+    extra = extra or Extra()
+    runs = by_client(experiment, counted(experiment, timings))
     lines = conditions(experiment, run)
-    studied = study(experiment, runs, clients, lines, pictures)
-    drawn = beside.images(studied) if studied else beside.drawn(list(runs.values()), bars=experiment.start == "in turn")
-    text = _markdown(
-        experiment, timings, run, runs, [*lines, *beside.notes([*runs.values()] if studied else [])], studied, drawn
-    )
-    found = {"report.md": text.encode(), **drawn}
-    return found | ({"study.html": beside.page(studied, version).encode()} if studied else {})
-
-
-def _markdown(
-    experiment: Experiment,
-    timings: Sequence[Timing],
-    run: Mapping[str, Any],
-    runs: Mapping[str, Timings],
-    lines: Sequence[str],
-    studied: beside.Study | None,
-    drawn: Mapping[str, bytes],
-) -> str:
-    """The report as text. lines: conditions. drawn: figures that lie beside it."""
     rates = {name: found[0] for name, one in runs.items() if (found := one.bandwidth())}
     parts = [f"# {visible(experiment.title)}", _summary(experiment, timings, run)]
-    if studied:
+    if studied := study(experiment, runs, clients, lines, extra):
+        drawn = beside.images(studied)
         parts += beside.sections(studied)
-    elif drawn:
-        parts += ["## Figures", "\n\n".join(f"![{name}]({name})" for name in drawn if name.endswith(".svg"))]
-    if grid := _grid(experiment, rates):
-        parts += ["## NIC models and backends", "Read rate, MB/s: median over the readings of the largest files.", grid]
+        lines += beside.notes(studied.runs)
+    else:
+        more = extra.drawn()
+        drawn = beside.drawn([*runs.values()], bars=experiment.start == "in turn")
+        parts += ["## Figures"] * bool(drawn) + [f"![{name}]({name})" for name in drawn if name.endswith(".svg")]
+        parts += [section_text(section) for section in extra.sections]
+        parts += [picture_text(picture) for picture in more]
+        drawn |= {f"{picture.name}.svg": picture.svg.encode() for picture in more}
+    if not extra.sections and (grid := _grid(experiment, rates)):
+        parts += ["## NIC models and backends", "Read rate, MB/s: median over readings of the largest files.", grid]
     parts += ["## Clients", _clients(experiment, rates, run), "## Conditions"]
     parts.append("\n".join(f"- {plain(line)}" for line in lines))
-    return "\n\n".join(part for part in parts if part) + "\n"
+    pages = {"report.md": ("\n\n".join(part for part in parts if part) + "\n").encode()}
+    return pages | drawn | ({"study.html": beside.page(studied, version).encode()} if studied else {})
 
 
 def _summary(experiment: Experiment, timings: Sequence[Timing], run: Mapping[str, Any]) -> str:
@@ -86,7 +75,7 @@ def _grid(experiment: Experiment, rates: Mapping[str, Interval]) -> str:
     if len(nics) < 2 or len(backends) < 2:
         return ""
     rows = [(nic, *(_cell(cells.get((nic, backend), [])) for backend in backends)) for nic in nics]
-    return table(("NIC", *backends), rows)
+    return markdown_table(table_of(("NIC", *backends), rows))
 
 
 def _cell(rates: Sequence[float]) -> str:
@@ -99,10 +88,11 @@ def _clients(experiment: Experiment, rates: Mapping[str, Interval], run: Mapping
     for client in experiment.clients:
         rate = rates.get(client.name)
         what = beside.rate_text(rate) if rate else "-"
-        end = visible(str(failed.get(client.name, "")))[:60] or "done"
-        kernel = visible(str(kernels.get(client.name, "")))
+        done = "done" if rate or client.name in kernels else "did not run"
+        end = visible(str(failed.get(client.name, "")))[:60] or done
+        kernel = str(kernels.get(client.name, ""))
         rows.append((client.name, client.host, _connected(client), client.version, kernel, what, end))
-    return table(("client", "host", "connected", "NFS", "kernel", "MB/s", "end"), rows)
+    return markdown_table(table_of(("client", "host", "connected", "NFS", "kernel", "MB/s", "end"), rows))
 
 
 def _connected(client: Guest | Native) -> str:
@@ -122,6 +112,7 @@ def conditions(experiment: Experiment, run: Mapping[str, Any]) -> list[str]:
         f"Accelerator: {accelerator}{translated if accelerator == 'tcg' else ''}.",
         "All hosts are namespaces of one machine: clients that run at one time share its processors.",
         f"Links: {', '.join(shaped) or 'not shaped'}.",
+        *([f"Ended before its time: {visible(str(run['ended']))}."] if run.get("ended") else []),
         *(f"{visible(name)} {visible(str(version))}" for name, version in versions),
         *(f"Left out: {visible(line)}" for line in left_out),
     ]

@@ -3,16 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from nfsleuth.bandwidth.timings import Timings
 from nfsleuth.clients.rates import Rates
 from nfsleuth.lab.model import Experiment
 from nfsleuth.lab.results.rates import configuration
-from nfsleuth.report.study import Picture, Study
+from nfsleuth.path.study import HOW
+from nfsleuth.report.sections import Picture, Section
+from nfsleuth.report.study import Study
 from nfsleuth.report.study_values import TABLE_2
 from nfsleuth.verdict.model import Verdict
 
 LEAST = 2  # configurations of the study that make a comparison
+HEAT_MAPS = "NIC models and backends as heat maps"
+
+
+@dataclass(frozen=True)
+class Extra:
+    """What recordings inside QEMU add to a report. heat_maps: an SVG file."""
+
+    sections: tuple[Section, ...] = ()
+    heat_maps: bytes | None = None
+    pictures: tuple[Picture, ...] = ()
+
+    def drawn(self) -> list[Picture]:
+        """All figures, as elements of a page."""
+        if self.heat_maps is None:
+            return [*self.pictures]
+        text = self.heat_maps.decode()
+        maps = Picture(HEAT_MAPS, text[text.index("<svg") :], "Dark is good; - was not measured.", "heat-maps")
+        return [maps, *self.pictures]
 
 
 def is_study(experiment: Experiment) -> bool:
@@ -25,19 +46,20 @@ def study(
     runs: Mapping[str, Timings],
     clients: Sequence[Verdict],
     conditions: Sequence[str],
-    pictures: Sequence[Picture],
+    extra: Extra,
 ) -> Study | None:
-    """None if clients read at the same time, or too few of them were configurations of the study.
+    """None if clients read at the same time, or too few of them were configurations of the study and nothing was
+    recorded inside QEMU.
 
-    runs: by client. clients: what `identify` found in a capture of the run, for what limited each of them. pictures:
-    figures of what happened inside QEMU.
+    runs: by client. clients: what `identify` found in a capture of the run, for what limited each of them.
     """
     named = {name: run for name, run in runs.items() if run.label in TABLE_2}
-    if not is_study(experiment) or len(named) < LEAST:
+    if not extra.sections and (not is_study(experiment) or len(named) < LEAST):
         return None
     rates = {run.label: rates_of(experiment, name, clients) for name, run in named.items()}
     known = {label: found for label, found in rates.items() if found is not None}
-    return Study([*named.values()], known, conditions, pictures)
+    missing = "" if extra.pictures else f"They are not drawn: nothing was recorded inside QEMU. {HOW}"
+    return Study([*named.values()], known, conditions, extra.drawn(), extra.sections, missing)
 
 
 def rates_of(experiment: Experiment, name: str, clients: Sequence[Verdict]) -> Rates | None:
