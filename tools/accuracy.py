@@ -43,6 +43,7 @@ from scoring import (
 )
 
 from nfsleuth.evidence.model import HYPOTHESES, Group, State
+from nfsleuth.report.sections import markdown_table, table_of
 
 ROOT = Path(__file__).parents[1]
 CAPTURES = ROOT / "tests" / "captures"
@@ -436,8 +437,7 @@ def _share(part: int, whole: int) -> str:
 
 def table(head: Sequence[object], rows: Iterable[Sequence[object]]) -> str:
     """A table in Markdown."""
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(str(cell) for cell in line)} |" for line in lines)
+    return markdown_table(table_of(head, rows))
 
 
 def figure(sample: Sample) -> str:

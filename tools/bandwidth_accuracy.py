@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""What bandwidth alone is worth: labelled captures come in, Markdown goes out on standard output.
+"""What bandwidth alone is worth: runs of `lab run reading` come in as samples, a part of docs/accuracy.md goes out.
 
-usage: bandwidth_accuracy.py FOLDER...
+usage: bandwidth_accuracy.py RUN...
 
-Each folder holds captures with NAME.labels.json beside them, as `nfsleuth lab run` leaves them; captures that were made
-from others, and stand-ins, are left out. Of each capture the clients are recognised by a profile that was learnt from
-all *other* captures (so no boot is in both parts). Printed: the confusion matrix of bandwidth alone, beside it that of
-the MAC alone and of all evidence, and after how many seconds of reading what bandwidth says does not change any more.
+Each RUN is a folder that `nfsleuth lab run reading` left. Of its capture a `Sample` per client is kept, in
+tests/captures/reading/SEED.json: its intervals in order of time, and what other evidence says of it. `make accuracy`
+reads these and writes its section. Each run booted the server and all guests anew, and its clients are recognised by a
+profile that was learnt from all *other* runs, so no boot is in both parts.
 """
 
 from __future__ import annotations
@@ -14,150 +14,355 @@ from __future__ import annotations
 import json
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass
 from functools import cached_property
+from itertools import accumulate
 from pathlib import Path
-from statistics import median
+from statistics import fmean, median
+from typing import Any
 
 import numpy as np
+from scoring import DOUBT, matched
 
 import nfsleuth
-from nfsleuth.api import _Reading, conclude
 from nfsleuth.bandwidth.profile import Label, Learnt, Profile, learn
 from nfsleuth.bandwidth.recognise import Recognition, recognise
-from nfsleuth.clients.rates import Rates, measured
-from nfsleuth.evidence.model import Group, State
+from nfsleuth.capture import open_trace
+from nfsleuth.clients.facts import Facts, Household
+from nfsleuth.clients.rates import Cell, Histogram, Kind, Limit, Rates, measured
+from nfsleuth.evidence import read_speed
+from nfsleuth.evidence.model import Evidence, Group, State
+from nfsleuth.evidence.rules import Rules
+from nfsleuth.report.sections import markdown_table, table_of
 from nfsleuth.trace.tables import INTERVAL
-from nfsleuth.verdict.fuse import fuse
-from nfsleuth.verdict.priors import DEFAULT, complete
+from nfsleuth.trace.tracker import Tracker
+from nfsleuth.verdict.fuse import Belief, fuse
+from nfsleuth.verdict.priors import DEFAULT
 
-LEARNING_STEP = 10**9 // 4  # ns of reading between two looks
+KEPT = Path(__file__).parents[1] / "tests" / "captures" / "reading"
+SCHEMA = "nfsleuth.reading/1"
+STANDIN = "User-Mode Linux (stand-in)"
+SECONDS = (0.5, 1, 2, 5, 10)
+MEGABYTES = (1, 4, 16, 32, 64)
 
 
-@dataclass
-class Client:
-    """A labelled client: its intervals in order of time, its truth, and what other evidence says."""
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """A stretch of reading (`trace.flows`): what `clients.rates` makes of it. own: bin of its own speed."""
 
-    capture: str
-    address: str
+    size: int
+    ns: int
+    bytes: int
+    own: int
+    client_limited: bool
+
+    @property
+    def rates(self) -> Rates:
+        """As if it were all that the client had read."""
+        speeds = Histogram(Counter({self.own: 1}))
+        limited = tuple(int(limit is (Limit.CLIENT if self.client_limited else Limit.NETWORK)) for limit in Limit)
+        cell = Cell(
+            1, self.bytes, 1, self.ns, limited=limited, own=speeds,
+            limited_own=speeds if self.client_limited else Histogram(),
+        )  # fmt: skip
+        return Rates({Kind("read", self.size): cell})
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A client of one run. label: what it counts as in a profile; truth: its label in the lab's own words.
+
+    evidence: what everything but bandwidth says of it.
+    """
+
+    run: str
+    name: str
     label: Label
-    intervals: np.ndarray
-    mac: str
-    everything: str
+    truth: dict[str, Any]
+    intervals: tuple[Interval, ...]
+    evidence: tuple[Evidence, ...]
+
+    @property
+    def reads(self) -> str:
+        """What it reads: long files or small ones."""
+        return "small files" if "small" in self.name else "long files"
 
     @cached_property
     def teaches(self) -> list[Learnt]:
         """What others can learn from it."""
-        return learn(self.rates(), self.label, "", f"{self.capture} {self.address}")[0]
+        return learn(self.rates, self.label, "", f"{self.run} {self.name}")[0]
 
-    def rates(self, until: int | None = None) -> Rates:
-        """Of its first `until` ns of reading, or of all."""
-        rows = self.intervals
-        if until is not None:
-            rows = rows[np.cumsum(rows["end"] - rows["begin"]) <= until]
-        return sum(measured(rows).values(), Rates())
+    @cached_property
+    def rates(self) -> Rates:
+        """Of all its intervals."""
+        return sum((interval.rates for interval in self.intervals), Rates())
 
 
-def main(folders: Sequence[str]) -> int:
-    """Read, recognise, print."""
-    if not folders or folders[0].startswith("-"):
+def main(runs: Sequence[str]) -> int:
+    """Keep samples of the runs."""
+    if not runs or runs[0].startswith("-"):
         print((__doc__ or "").strip(), file=sys.stderr)
         return 2
-    clients = [one for folder in folders for path in sorted(Path(folder).glob("*.labels.json")) for one in read(path)]
-    said = {id(one): recognised(one, clients) for one in clients}
-    print(f"{len(clients)} clients of {len({c.capture for c in clients})} captures.\n")
-    for title, answer in (
-        ("Bandwidth alone", lambda one: leading(said[id(one)])),
-        ("The MAC alone", lambda one: one.mac),
-        ("All evidence", lambda one: one.everything),
-    ):
-        print(f"### {title}\n\n{matrix([(one.label.state, answer(one)) for one in clients])}\n")
-    print("### Seconds of reading until what bandwidth says is settled\n")
-    print(curve([settled(one, clients) for one in clients if isinstance(said[id(one)], Recognition)]))
-    why = Counter(text.split(",")[0] for text in said.values() if isinstance(text, str))
-    for text, count in why.most_common():
-        print(f"\n- {count} not compared: {text}", end="")
-    print()
+    KEPT.mkdir(exist_ok=True)
+    for run in map(Path, runs):
+        told = json.loads((run / "run.json").read_text(encoding="utf-8"))
+        if told["failed"] or any(told["dropped"].values()):
+            print(f"{run}: failed {told['failed']}, dropped {told['dropped']}; run it again", file=sys.stderr)
+            return 1
+        samples = sampled(run, str(told["seed"]))
+        target = KEPT / f"{told['seed']}.json"
+        target.write_text(to_json(samples, told), encoding="utf-8")
+        print(f"{target.name}: {len(samples)} clients, {target.stat().st_size} bytes")
     return 0
 
 
-def read(path: Path) -> Iterator[Client]:
-    """The clients of a capture whose addresses are theirs alone."""
-    labels = json.loads(path.read_text(encoding="utf-8"))
-    if labels.get("derived_from"):
-        return
-    capture = path.parent / labels["capture"]
-    truth = {c["address"]: c for c in labels["clients"] if not c.get("standin_for_native")}
-    reading, found, ends = _Reading([capture]), [np.empty(0, INTERVAL)], {}
-    for rows in reading:
-        found.append(rows.intervals)
-        ends |= dict(zip(rows.connections["uid"].tolist(), rows.connections["client_lo"].tolist(), strict=True))
-    intervals = np.concatenate(found)
-    verdicts = conclude(nfsleuth.facts(capture)).clients
-    for verdict in verdicts:
-        address = verdict.facts.address
-        alone = sum(v.facts.address == address for v in verdicts) == 1
-        if not alone or address not in truth or ":" in address:
-            continue
-        low = int.from_bytes(bytes(map(int, address.split("."))))
-        mine = intervals[[ends.get(uid, 0) & 0xFFFF_FFFF == low for uid in intervals["uid"].tolist()]]
-        one = truth[address]
-        name = one["state"] if one["state"] == "native" else f"{one.get('nic')} {one.get('backend')}"
-        link = [w.evidence for w in verdict.weighed if w.evidence.group is Group.LINK]
-        mac = fuse(link, complete(DEFAULT)).answer
-        yield Client(
-            path.name, address, Label(name, one["state"]), np.sort(mine, order="begin"), mac.value, verdict.state.value
+# A run's capture to samples
+
+
+def sampled(run: Path, name: str) -> list[Sample]:
+    """The clients of a run that read."""
+    labels = json.loads((run / "server.labels.json").read_text(encoding="utf-8"))
+    capture = run / labels["capture"]
+    verdicts = nfsleuth.identify(capture).clients
+    intervals = by_port(capture)
+    found = []
+    for truth in labels["clients"]:
+        verdict = matched(truth, verdicts)
+        if verdict is None:
+            raise SystemExit(f"{run}: {truth['name']} is not found in the capture")
+        mine = [row for port in truth["ports"] for row in intervals.get((truth["address"], port), ())]
+        rows = np.sort(np.array(mine, INTERVAL), order="begin")
+        read = tuple(interval for row in rows if (interval := of_row(row)) is not None)
+        evidence = tuple(w.evidence for w in verdict.weighed)
+        known = {key: truth[key] for key in ("state", "acceptable", "virtual", "standin_for_native")}
+        found.append(Sample(name, truth["name"], label_of(truth), known, read, evidence))
+    return found
+
+
+def by_port(capture: Path) -> dict[tuple[str, int], list[np.void]]:
+    """INTERVAL rows by the client's IPv4 address and port."""
+    tracker, rows = Tracker(), []
+    with open_trace([str(capture)]) as trace:
+        for chunk in trace:
+            rows += tracker.feed(chunk)
+        rows += tracker.finish()
+    ends = {}
+    for row in np.concatenate([part.connections for part in rows]):
+        address = ".".join(str(octet) for octet in int(row["client_lo"]).to_bytes(8)[-4:])
+        ends[int(row["uid"])] = address, int(row["client_port"])
+    found: dict[tuple[str, int], list[np.void]] = {}
+    for row in np.concatenate([part.intervals for part in rows]):
+        found.setdefault(ends[int(row["uid"])], []).append(row)
+    return found
+
+
+def of_row(row: np.void) -> Interval | None:
+    """What `clients.rates` makes of one INTERVAL; None if it wrote."""
+    (rates,) = measured(np.array([row], INTERVAL)).values()
+    ((kind, cell),) = rates.cells.items()
+    if kind.operation != "read":
+        return None
+    (own,) = cell.own.bins
+    return Interval(kind.size, cell.span, cell.bytes, own, cell.client_limited == 1)
+
+
+def label_of(truth: dict[str, Any]) -> Label:
+    """What it is called in a profile. A stand-in counts as what it stands in for, as its name says."""
+    if truth["standin_for_native"]:
+        return Label(STANDIN, State.NATIVE.value)
+    if truth["state"] == State.NATIVE.value:
+        return Label("libnfs, narrow window" if "narrow" in truth["name"] else "libnfs", State.NATIVE.value)
+    return Label(f"{truth['nic']} {truth['backend']}", truth["state"])
+
+
+# Samples as text
+
+
+def to_json(samples: Sequence[Sample], told: dict[str, Any]) -> str:
+    """The samples of one run, a line per client. told: its run.json."""
+    head = {"schema": SCHEMA, "accelerator": told["accelerator"], "versions": told["versions"]}
+    lines = []
+    for one in samples:
+        columns = zip(*(asdict(interval).values() for interval in one.intervals), strict=True)
+        intervals = dict(zip(Interval.__slots__, map(list, columns), strict=False))
+        evidence = [
+            {"rule": e.rule, "group": e.group, "says": e.says, "seen": e.seen, "toward": e.toward, "virtual": e.virtual}
+            for e in one.evidence
+            if e.counted
+        ]
+        row = {
+            "name": one.name, "label": one.label.name, "as": one.label.state, "truth": one.truth,
+            "intervals": intervals, "evidence": evidence,
+        }  # fmt: skip
+        lines.append(json.dumps(row, separators=(",", ":")))
+    return json.dumps(head)[:-1] + ', "clients": [\n' + ",\n".join(lines) + "\n]}\n"
+
+
+def from_json(path: Path) -> list[Sample]:
+    """What `to_json` wrote."""
+    found = json.loads(path.read_text(encoding="utf-8"))
+    if found["schema"] != SCHEMA:
+        raise ValueError(f"{path}: {found['schema']!r} is not {SCHEMA!r}")
+    return [
+        Sample(
+            path.stem,
+            row["name"],
+            Label(row["label"], row["as"]),
+            row["truth"],
+            tuple(Interval(*values) for values in zip(*row["intervals"].values(), strict=True)),
+            tuple(
+                Evidence(
+                    e["rule"], Group(e["group"]), e["says"], e["seen"], virtual=e["virtual"],
+                    toward={State(state): nats for state, nats in e["toward"].items()},
+                )
+                for e in row["evidence"]
+            ),
         )
+        for row in found["clients"]
+    ]  # fmt: skip
 
 
-def recognised(one: Client, clients: Sequence[Client], until: int | None = None) -> Recognition | str:
-    """What `one` reads like, by a profile of the clients of other captures."""
-    rows = [row for other in clients if other.capture != one.capture for row in other.teaches]
-    return recognise(one.rates(until), Profile() + Profile(rows), "")
+# Samples to answers
 
 
-def leading(found: Recognition | str) -> str:
+def others(one: Sample, samples: Iterable[Sample]) -> Profile:
+    """What the clients of other runs teach."""
+    return Profile() + Profile([row for other in samples if other.run != one.run for row in other.teaches])
+
+
+def leading(found: Recognition | str) -> State:
     """The state that fits best; bandwidth alone is never an answer, this is what it leans to."""
     if isinstance(found, str) or not found.states:
-        return State.UNKNOWN.value
-    return max(found.states, key=lambda state: found.states[state])
+        return State.UNKNOWN
+    return State(max(found.states, key=lambda state: found.states[state]))
 
 
-def settled(one: Client, clients: Sequence[Client]) -> float | None:
-    """Seconds of reading after which what is said stays what it is at the end; None if the end is "unknown"."""
-    whole = int((one.intervals["end"] - one.intervals["begin"]).sum())
-    final = leading(recognised(one, clients))
-    if final == State.UNKNOWN:
+def speed(one: Sample, known: Profile) -> list[Evidence]:
+    """What `identify --profile` would add to its evidence."""
+    facts = Facts(one.name, rates=one.rates)
+    rules = Rules.builtin().with_profile(known)
+    return [e for e in read_speed.observe(facts, Household([facts]), rules) if e.counted]
+
+
+def believed(rows: Iterable[Evidence]) -> Belief:
+    """What evidence comes to."""
+    return fuse(list(rows), DEFAULT)
+
+
+def settles(answers: Sequence[State]) -> int | None:
+    """After how many of the answers it stays with the last one; None if that is `unknown`."""
+    if not answers or answers[-1] is State.UNKNOWN:
         return None
-    times = range(whole, 0, -LEARNING_STEP)
-    last = whole
-    for until in times:
-        if leading(recognised(one, clients, until)) != final:
-            break
-        last = until
-    return last / 1e9
+    steps = list(answers)
+    while steps and steps[-1] is answers[-1]:
+        steps.pop()
+    return len(steps) + 1
 
 
-def matrix(pairs: Sequence[tuple[str, str]]) -> str:
-    """Truth by answer, as Markdown."""
-    answers = sorted({answer for _, answer in pairs})
-    counts = Counter(pairs)
-    lines = [f"| truth | {' | '.join(answers)} |", f"|---|{'---:|' * len(answers)}"]
-    for truth in sorted({truth for truth, _ in pairs}):
-        lines.append(f"| {truth} | {' | '.join(str(counts[truth, answer]) for answer in answers)} |")
-    return "\n".join(lines)
+# Answers to words
 
 
-def curve(times: Sequence[float | None]) -> str:
-    """Share of the clients that are settled after so many seconds, as Markdown."""
-    known = sorted(t for t in times if t is not None)
-    if not known:
-        return "No client was recognised: nothing settles."
-    lines = ["| seconds | settled |", "|---:|---:|"]
-    for limit in (0.5, 1, 2, 5, 10, 30, 60):
-        lines.append(f"| {limit:g} | {sum(t <= limit for t in known)} of {len(times)} |")
-    return "\n".join(lines) + f"\n\nMedian {median(known):.1f} s."
+def section() -> list[str]:
+    """Parts of docs/accuracy.md, of the samples in the repository."""
+    return written([sample for path in sorted(KEPT.glob("*.json")) for sample in from_json(path)])
+
+
+def written(samples: Sequence[Sample]) -> list[str]:
+    """The same of any samples."""
+    profiles = {run: others(next(s for s in samples if s.run == run), samples) for run in {s.run for s in samples}}
+    alone = [recognise(one.rates, profiles[one.run], "") for one in samples]
+    return [
+        "## Bandwidth",
+        f"`nfsleuth lab run reading`, {len(profiles)} times: {len(samples)} clients, all booted anew each time. Each "
+        "client is recognised by a profile learnt from the other runs. All read with READs of 128 KiB, one client "
+        "after the other. What is kept of the runs is in tests/captures/reading.",
+        "What bandwidth alone leans to; rows are what the clients are. `unknown`: it had fewer than 10 client-limited "
+        "intervals, or fits no label. A client that limits nothing, since the network or the server is slower, cannot "
+        "be told by its speed. User-Mode Linux stands in for a native kernel client and was learnt as one.",
+        _by_label(samples, alone),
+        "### What it adds to other evidence",
+        "Each with the same clients, stand-ins left out. Right: the label accepts the answer. Surely wrong answers are "
+        "counted in the sections above, which have more clients.",
+        _methods([s for s in samples if not s.truth["standin_for_native"]], profiles),
+        "### How much reading it takes",
+        "After how much reading bandwidth leans to what it leans to in the end: the study's question about small "
+        "files. Of the clients that it says anything of.",
+        _curve(samples, profiles),
+    ]
+
+
+def _by_label(samples: Sequence[Sample], found: Sequence[Recognition | str]) -> str:
+    answers = [leading(one) for one in found]
+    columns = [state for state in State if state in answers]
+    rows = []
+    for name, reads in sorted({(s.label.name, s.reads) for s in samples}):
+        mine = [n for n, s in enumerate(samples) if (s.label.name, s.reads) == (name, reads)]
+        counts = Counter(answers[n] for n in mine)
+        limited = sorted(sum(i.client_limited for i in samples[n].intervals) for n in mine)
+        speeds = [own for n in mine if (own := _own(samples[n])) is not None]
+        rows.append(
+            (name, reads, f"{median(speeds):.0f}" if speeds else "-", f"{limited[0]} to {limited[-1]}",
+             *(counts[state] or "" for state in columns))
+        )  # fmt: skip
+    head = ("client", "reads", "own MB/s", "client-limited intervals", *(state.value for state in columns))
+    return markdown_table(table_of(head, rows, range(2, len(head))))
+
+
+def _own(one: Sample) -> float | None:
+    return one.rates.of("read").own.quantile(0.5)
+
+
+def _methods(samples: Sequence[Sample], profiles: dict[str, Profile]) -> str:
+    """A line per kind of evidence and truth: how often each answer was given."""
+    speeds = [speed(one, profiles[one.run]) for one in samples]
+
+    def without(group: Group | None) -> Callable[[Sequence[Evidence]], list[Evidence]]:
+        return lambda rows: [row for row in rows if row.group is not group]
+
+    ways: list[tuple[str, list[Belief]]] = [
+        ("the MAC alone", [believed(e for e in s.evidence if e.group is Group.LINK) for s in samples]),
+        ("all but bandwidth", [believed(s.evidence) for s in samples]),
+    ]
+    for group in (None, *Group):
+        keep = without(group)
+        beliefs = [believed(keep([*s.evidence, *more])) for s, more in zip(samples, speeds, strict=True)]
+        ways.append((f"all but `{group.value}`" if group else "all evidence", beliefs))
+    truths = [State(s.truth["state"]) for s in samples]
+    columns = [s for s in State if any(b.answer is s for _, beliefs in ways for b in beliefs)]
+    rows = []
+    for name, beliefs in ways:
+        right = sum(b.answer in s.truth["acceptable"] for b, s in zip(beliefs, samples, strict=True))
+        doubt = sum(
+            b.answer in DOUBT and b.answer not in s.truth["acceptable"] for b, s in zip(beliefs, samples, strict=True)
+        )
+        brier = fmean((b.virtual - s.truth["virtual"]) ** 2 for b, s in zip(beliefs, samples, strict=True))
+        for number, truth in enumerate(sorted(set(truths), key=list(State).index)):
+            counts = Counter(b.answer for b, t in zip(beliefs, truths, strict=True) if t is truth)
+            score = (right, doubt, len(samples) - right - doubt, f"{brier:.4f}") if number == 0 else ("",) * 4
+            rows.append(("" if number else name, *score, truth.value, *(counts[c] or "" for c in columns)))
+    head = ("evidence", "right", "in doubt", "wrong", "Brier", "truth", *(c.value for c in columns))
+    return markdown_table(table_of(head, rows, {1, 2, 3, 4, *range(6, len(head))}))
+
+
+def _curve(samples: Sequence[Sample], profiles: dict[str, Profile]) -> str:
+    """Share of the clients that are settled, by what they read, after so much time and so many bytes."""
+    took: dict[str, list[tuple[float, float]]] = {}
+    for one in samples:
+        so_far = accumulate(interval.rates for interval in one.intervals)
+        answers = [leading(recognise(rates, profiles[one.run], "")) for rates in so_far]
+        steps = settles(answers)
+        if steps is not None:
+            read = one.intervals[:steps]
+            took.setdefault(one.reads, []).append((sum(i.ns for i in read) / 1e9, sum(i.bytes for i in read) / 1e6))
+    rows: list[tuple[object, ...]] = []
+    for reads, both in sorted(took.items()):
+        for unit, place, limits in (("s", 0, SECONDS), ("MB", 1, MEGABYTES)):
+            amounts = [pair[place] for pair in both]
+            shares = (f"{sum(a <= limit for a in amounts)} ({limit} {unit})" for limit in limits)
+            rows.append((reads, len(both), f"{median(amounts):.1f} {unit}", f"{max(amounts):.1f} {unit}", *shares))
+    head = ("reads", "clients", "median", "all", *(["settled by"] + [""] * (len(SECONDS) - 1)))
+    return markdown_table(table_of(head, rows, range(1, len(head))))
 
 
 if __name__ == "__main__":

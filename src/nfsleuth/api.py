@@ -380,6 +380,8 @@ class TraceTables:
           the NFS program; `errors`: replies with an NFS status other than 0
         - `reads` i64: READs answered; `read_bytes`: bytes that they brought; `read_busy`: ns with at least one
           outstanding; `writes`, `write_bytes`, `write_busy` likewise
+        - `untimed` i64: stretches with RPC that no rate was taken of, since they moved less than 64 KiB or messages
+          are missing; `untimed_bytes`: of the RPC messages in them
         """
         from nfsleuth.report import tables
         from nfsleuth.trace.tables import CONNECTION

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-from pathlib import Path
 
 import pytest
 
@@ -10,8 +9,6 @@ from bandwidth.flow import Link, slow_guest
 from nfsleuth import cli
 from nfsleuth.bandwidth.profile import from_toml
 from packets import pcap
-
-REPOSITORY = Path(__file__).parents[2]
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
@@ -189,31 +186,3 @@ def test_wrong_use_of_profile_is_told(capsys, tmp_path, captures, arguments, say
     assert code == 2
     assert says in err
     shutil.rmtree(tmp_path / "x.toml", ignore_errors=True)
-
-
-def test_the_worth_of_bandwidth_is_measured_across_captures(capsys, tmp_path, captures, monkeypatch):
-    """Four captures per kind, so that three are left to learn from."""
-    for label in captures:
-        state = {"native": "native", "virtio bridged": "bridged-vm", "virtio nat": "user-nat-vm"}[label]
-        busy = {"native": 1.0, "virtio bridged": 6.0, "virtio nat": 16.0}[label]
-        path = tmp_path / f"{label.replace(' ', '-')}-3.pcap"
-        path.write_bytes(pcap(slow_guest(Link().shake_hands(), int(700 / (busy + 2)), busy=busy, seed=9).frames))
-        for file in (*captures[label], path):
-            client = {"address": "10.0.0.7", "state": state, "nic": label, "backend": ""}
-            labels = {"capture": file.name, "derived_from": None, "clients": [client]}
-            file.with_suffix(".labels.json").write_text(json.dumps(labels))
-    tools = REPOSITORY / "tools"
-    monkeypatch.syspath_prepend(str(tools))
-    import bandwidth_accuracy
-
-    assert bandwidth_accuracy.main([str(tmp_path)]) == 0
-    out = capsys.readouterr().out
-    alone = out.partition("### Bandwidth alone")[2].partition("###")[0]
-    assert "12 clients of 12 captures" in out
-    table = [line.split("|")[1:-1] for line in alone.splitlines() if line.startswith("|")]
-    answers = [cell.strip() for cell in table[0]]
-    for row in table[2:]:
-        truth, *counts = (cell.strip() for cell in row)
-        wrong = sum(int(n) for answer, n in zip(answers[1:], counts, strict=True) if answer not in (truth, "unknown"))
-        assert wrong == 0
-    assert "settled" in out

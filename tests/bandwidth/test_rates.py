@@ -234,15 +234,37 @@ def test_acknowledgment_strides_are_counted():
     assert rates(reads(Link().shake_hands())).of("read").stride == pytest.approx(131_072, rel=0.01)
 
 
-def test_little_is_not_measured():
-    assert not len(intervals(reads(Link().shake_hands(), 3, size=4096)))
+def untimed(link: Link) -> tuple[int, int]:
+    """Stretches of the only connection that no rate is taken of, and bytes of messages in them."""
+    (row,) = np.concatenate([rows.connections for rows in rows_of(link.frames)])
+    return int(row["untimed"]), int(row["untimed_bytes"])
 
 
-def test_calls_without_replies_are_not_measured():
+def test_little_is_not_measured_and_counted():
+    link = reads(Link().shake_hands(), 3, size=4096)
+    assert not len(intervals(link))
+    sent = sum(link.talk.number(side) - 1 - link.talk.start[side] for side in (0, 1))
+    assert untimed(link) == (1, sent - 3 * 2 * 4)  # without record marks
+    link.wait(1000)
+    assert untimed(reads(link, 20))[0] == 1
+
+
+def test_calls_without_replies_are_not_measured_and_counted():
     link = Link().shake_hands()
     for _ in range(20):
         link.write()
     assert measured(intervals(link)) == {}
+    assert untimed(link)[0] == 1
+
+
+def test_what_a_gap_spoils_is_counted():
+    """A third of the frames is missing, out of the middle of a message, and with them record marks."""
+    link = reads(Link().shake_hands(), 9)
+    third = len(link.frames) // 3
+    del link.frames[third : 2 * third]
+    stretches, octets = untimed(link)
+    assert stretches >= 1
+    assert octets + intervals(link)["bytes"].sum() >= 5 * 131_072
 
 
 def test_calls_that_are_never_answered_do_not_count_for_ever():

@@ -16,6 +16,7 @@ from nfsleuth.clients.rates import Rates
 from nfsleuth.errors import NfsleuthError
 from nfsleuth.report import figures, profile_text, study, study_values, timing_text
 from nfsleuth.report.formats import FORMATS
+from nfsleuth.report.sections import Picture
 
 SIZES = (512_000, 1 << 20, 16 << 20, 500 << 20)
 HOSTILE = "<script>\x1b[31m$x_1$\u202e"
@@ -88,7 +89,9 @@ class Tags(HTMLParser):
 
 def whole(label: str = "native") -> study.Study:
     known = {label: rates_of(slow_guest(Link().shake_hands()))}
-    return study.Study([*AS_STUDY, run(label, 30)], known, [label], [study.Picture("Figure 3", "<svg></svg>", label)])
+    return study.Study(
+        [*AS_STUDY, run(label, 30)], known, [label], [Picture("Figure 3", "<svg></svg>", label, "figure-3")]
+    )
 
 
 def test_the_page_has_every_table_and_figure():
@@ -101,13 +104,35 @@ def test_the_page_has_every_table_and_figure():
     assert "http-equiv" in page
 
 
-def test_markdown_has_the_same():
-    text = study.markdown(whole(), {"Figure 1: small files": "figure-1.svg"})
-    assert "![Figure 1: small files](figure-1.svg)" in text
-    for title in ("Table 1", "Table 2", "Figure 3", "What limited", "Conditions"):
+def test_markdown_has_the_same_figures():
+    text = "\n\n".join(study.sections(whole()))
+    for title in ("Table 1", "Table 2", "Figure 1", "Figure 2", "Figure 3", "What limited"):
         assert f"## {title}" in text
     widths = {len(re.findall(r"(?<!\\)\|", line)) for line in text.splitlines() if line.startswith("| 52:54")}
     assert widths == {5}
+    shown = {line.partition("](")[2].rstrip(")") for line in text.splitlines() if line.startswith("![")}
+    files = study.images(whole())
+    assert shown == {name for name in files if name.endswith(".svg")}
+    assert files["figure-3.svg"] == b"<svg></svg>"
+    assert files["figure-1.png"].startswith(b"\x89PNG")
+
+
+def test_figures_that_nobody_recorded_are_said_to_be_missing():
+    known = study.Study(AS_STUDY, missing=f"run it {HOSTILE}")
+    assert "Figures 3 to 5" in study.page(known)
+    assert "run it &lt;script&gt;" in study.page(known)
+    assert "## Figures 3 to 5" in study.sections(known)
+    assert "Figures 3 to 5" not in study.page(whole())
+
+
+def test_a_single_size_is_drawn_as_bars_and_clients_left_out_are_counted():
+    many = [run(f"client {n}", 10 + n, sizes=(1 << 20,)) for n in range(15)]
+    (one, bars) = study.drawings(many)
+    for drawing in (one, bars):
+        assert drawing.caption.endswith("The first 12 of 15 clients.")
+    text = figures.render(one.draw(), "svg").decode()
+    assert "client 11" in text
+    assert "client 12" not in text
 
 
 def test_text_from_outside_is_harmless():
@@ -118,7 +143,7 @@ def test_text_from_outside_is_harmless():
     texts = (
         timing_text.run(run(HOSTILE, 3)),
         timing_text.beside_the_study([run(HOSTILE, 3)]),
-        study.markdown(whole(HOSTILE)),
+        *study.sections(whole(HOSTILE)),
     )
     assert all("\x1b" not in text and "\u202e" not in text for text in texts)
     assert b"\x1b" not in figures.render(figures.timings([run(HOSTILE, 3)]), "svg")

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 NU = 4.0  # degrees of freedom: tails as heavy as timings have; with 4 they have a variance, and outliers are cheap
 NORMAL = 1.4826  # the MAD of a normal distribution times this is its standard deviation
@@ -46,10 +47,33 @@ def bootstrapped(samples: Sequence[float], seed: int = 0) -> Interval:
     middle = median(samples)
     if len(samples) < LEAST_FOR_INTERVAL:
         return Interval(middle, None, None)
-    values = np.asarray(samples, np.float64)
-    drawn = np.random.default_rng(seed).integers(0, len(values), (RESAMPLES, len(values)))
-    low, high = np.quantile(np.median(values[drawn], axis=1), (0.025, 0.975))
+    low, high = np.quantile(_medians(samples, np.random.default_rng(seed)), (0.025, 0.975))
     return Interval(middle, float(low), float(high))
+
+
+def bootstrapped_ratio(above: Sequence[float], below: Sequence[float], seed: int = 0) -> Interval | None:
+    """The ratio of two medians with its percentile bootstrap interval, both drawn anew; None if it divides by 0.
+
+    The samples are independent: boots of one guest and of another, say, not pairs.
+    """
+    base = median(below)
+    if not base:
+        return None
+    ratio = median(above) / base
+    if min(len(above), len(below)) < LEAST_FOR_INTERVAL:
+        return Interval(ratio, None, None)
+    draw = np.random.default_rng(seed)
+    over, under = _medians(above, draw), _medians(below, draw)
+    ratios = over[under != 0] / under[under != 0]
+    low, high = np.quantile(ratios, (0.025, 0.975))
+    return Interval(ratio, float(low), float(high))
+
+
+def _medians(samples: Sequence[float], draw: np.random.Generator) -> npt.NDArray[np.float64]:
+    """Medians of as many samples, drawn from them again and again."""
+    values = np.asarray(samples, np.float64)
+    drawn = draw.integers(0, len(values), (RESAMPLES, len(values)))
+    return np.asarray(np.median(values[drawn], axis=1), np.float64)
 
 
 def student_log_density(value: float, centre: float, scale: float, nu: float = NU) -> float:

@@ -11,7 +11,7 @@ from nfsleuth.errors import NfsleuthError
 UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}  # as dd and truncate have them
 STUDY_SMALL = "500K,1M,2M,4M,8M,16M"  # the study's small files (its Figure 1), and its large ones (Figure 2)
 STUDY_LARGE = "500M,1G,2G"
-LARGE = 100 << 20  # bytes: from here on a file counts as large
+LARGE = 32 << 20  # bytes: from here on a file counts as large; the study has none from 16M to 500M
 LARGEST_BLOCK = 64 << 20
 LARGEST_FILE = 1 << 42
 MOST_SIZES = 64

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict, Unpack
 
 import click
 
@@ -24,6 +24,20 @@ Examples:
   nfsleuth bench native.json guest.json --plot reading.svg
 """
 PARTS_OF_A_LINE = 78
+
+
+class Asked(TypedDict):
+    """The options that say what to measure, as click gives them."""
+
+    sizes: str
+    block: str
+    rounds: int
+    seed: int | None
+    label: str
+    cache: str
+    server_drop: str
+    keep: bool
+    timeout: float
 
 
 @click.command(epilog=EXAMPLES)
@@ -61,19 +75,11 @@ PARTS_OF_A_LINE = 78
 def bench(
     targets: tuple[str, ...],
     *,
-    sizes: str,
-    block: str,
-    rounds: int,
-    seed: int | None,
-    label: str,
-    cache: str,
-    server_drop: str,
-    keep: bool,
-    timeout: float,
     output: str | None,
     plot: str | None,
     as_json: bool,
     quiet: bool,
+    **asked: Unpack[Asked],
 ) -> int:
     """Time how files are read.
 
@@ -95,8 +101,7 @@ def bench(
     elif len(targets) > 1:
         raise NfsleuthError(f"{len(targets)} targets: one at a time can be measured; write each to a file with -o")
     else:
-        job = _job(targets[0], sizes, block, rounds, seed, label, cache, server_drop, keep, timeout)
-        runs = [_measured(job, quiet)]
+        runs = [_measured(_job(targets[0], asked), quiet)]
     _put_out(runs, output, as_json)
     if plot:
         from nfsleuth.report import figures
@@ -105,28 +110,20 @@ def bench(
     return Exit.UNREADABLE if any(run.problem for run in runs) and not saved else Exit.DONE
 
 
-def _job(
-    target: str,
-    sizes: str,
-    block: str,
-    rounds: int,
-    seed: int | None,
-    label: str,
-    cache: str,
-    server_drop: str,
-    keep: bool,
-    timeout: float,
-) -> Job:
+def _job(target: str, asked: Asked) -> Job:
     """What the options ask for."""
     from nfsleuth.bandwidth.active import Job
     from nfsleuth.bandwidth.active.stores import Cache
     from nfsleuth.bandwidth.active.supervise import random_seed
     from nfsleuth.bandwidth.plan import Plan, parse_size, parse_sizes
 
-    if not timeout > 0:
-        raise NfsleuthError(f"--timeout {timeout:g}: give a number of seconds above 0")
-    plan = Plan(parse_sizes(sizes), parse_size(block), rounds, random_seed() if seed is None else seed)
-    return Job(target, plan, label, Cache(cache), server_drop, keep, timeout)
+    if not asked["timeout"] > 0:
+        raise NfsleuthError(f"--timeout {asked['timeout']:g}: give a number of seconds above 0")
+    seed = random_seed() if asked["seed"] is None else asked["seed"]
+    plan = Plan(parse_sizes(asked["sizes"]), parse_size(asked["block"]), asked["rounds"], seed)
+    return Job(
+        target, plan, asked["label"], Cache(asked["cache"]), asked["server_drop"], asked["keep"], asked["timeout"]
+    )
 
 
 def _measured(job: Job, quiet: bool) -> Timings:

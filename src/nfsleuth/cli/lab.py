@@ -72,6 +72,7 @@ def _line(part: Part) -> str:
 @lab.command(
     epilog="\b\nExamples:\n  sudo nfsleuth lab run paper\n  sudo nfsleuth lab run matrix -o matrix/ --seed 7\n"
     "  sudo nfsleuth lab run paper --full-sizes --accel kvm\n"
+    "  sudo nfsleuth lab run path --only rtl8139,virtio,user,tap --boots 3\n"
 )
 @click.argument("experiment", metavar="NAME|FILE.toml")
 @click.option("-o", "--output", metavar="DIR", help="A new folder for all that comes out; lab-NAME by default.")
@@ -83,9 +84,14 @@ def _line(part: Part) -> str:
     help="How guests run. auto boots a kernel under KVM before it trusts it.",
 )
 @click.option("--seed", type=click.IntRange(0, 2**32 - 1), help="Instead of the experiment's own.")
+@click.option("--boots", type=click.IntRange(1, 100), help="Rounds, instead of the experiment's own.")
+@click.option("--only", metavar="WORD,...", help="Only clients with these NIC models, backends or names.")
 @click.option("--full-sizes", is_flag=True, help="The sizes of a full run: for paper 500 KB to 2 GB.")
 @click.option("--keep", is_flag=True, help="Keep the working folder, with initramfs images and raw captures.")
-def run(experiment: str, *, output: str | None, accel: str, seed: int | None, full_sizes: bool, keep: bool) -> int:
+def run(
+    experiment: str, *, output: str | None, accel: str, seed: int | None, boots: int | None, only: str | None,
+    full_sizes: bool, keep: bool,
+) -> int:  # fmt: skip
     """Run an experiment: captures, labels, timings, a report.
 
     `nfsleuth lab list` names the experiments that ship. The folder holds report.md, a capture and its labels per
@@ -96,7 +102,9 @@ def run(experiment: str, *, output: str | None, accel: str, seed: int | None, fu
     from nfsleuth.lab import record
     from nfsleuth.lab.experiment import load, text_of
 
-    wanted, given = load(experiment, seed), text_of(experiment)
+    wanted, given = load(experiment, seed, boots), text_of(experiment)
+    if only:
+        wanted = record.only(wanted, only.split(","))
     if full_sizes:
         wanted = record.full_sizes(wanted)
     expected = record.estimate(wanted)
@@ -108,7 +116,7 @@ def run(experiment: str, *, output: str | None, accel: str, seed: int | None, fu
     with _watching() as progress:
         done = record.record(wanted, folder, given=given, accelerator=accel, keep=keep, progress=progress)
     _summary(done)
-    return Exit.DONE
+    return Exit.LAB_FAILED if done.ended else Exit.DONE
 
 
 def _time(seconds: float) -> str:
@@ -144,6 +152,26 @@ def _watching() -> Iterator[Callable[[str], None]]:
     console = Console(stderr=True)
     with console.status("starting") as status:
         yield lambda text: status.update(text[: shutil.get_terminal_size().columns - 4])
+
+
+@lab.command(
+    epilog="\b\nExamples:\n  nfsleuth lab report lab-path -o again/\n  nfsleuth lab report monday/ tuesday/ -o both/\n"
+)
+@click.argument("runs", nargs=-1, required=True, metavar="DIR...")
+@click.option("-o", "--output", required=True, metavar="DIR", help="A new folder for the report and its figures.")
+def report(runs: tuple[str, ...], *, output: str) -> int:
+    """Make the report of a run anew, or one report of several runs of one experiment.
+
+    DIR are folders that `lab run` made. Boots add up.
+    """
+    from nfsleuth.lab import pages, record
+
+    measured = pages.together([pages.load(Path(run)) for run in runs])
+    folder = Path(output)
+    record.new_folder(folder)
+    pages.write(folder, measured)
+    click.echo(f"{folder / 'report.md'}")
+    return Exit.DONE
 
 
 @lab.command("list")

@@ -417,6 +417,8 @@ def _add_up(found: list[Known], place: Column, c: np.ndarray) -> None:
         "calls": c["calls"],
         "nfs_calls": c["nfs_calls"],
         "errors": c["errors"],
+        "untimed": c["untimed"],
+        "untimed_bytes": c["untimed_bytes"],
         "frames_sent": c["frames"][:, CLIENT],
         "bytes_sent": c["payload"][:, CLIENT],
         "bytes_received": c["payload"][:, SERVER],

@@ -210,6 +210,8 @@ class Facts:
     rates: Rates = field(default_factory=Rates)  # how fast it moved data, and what limited it
     clocks: tuple[Clock, ...] = ()  # of its connections, the best known CLOCKS_KEPT
     mac_changes: int = 0  # times that frames of a connection began to come from another MAC
+    untimed: int = 0  # stretches of RPC that are too short for a rate, or of which messages are missing
+    untimed_bytes: int = 0  # of the messages in them
     frames_sent: int = 0
     bytes_sent: int = 0
     bytes_received: int = 0

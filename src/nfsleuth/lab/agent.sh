@@ -97,8 +97,9 @@ step_small() {
     find "$at/tree" -type f | sort | head -n "$1" >"$tmp/small"
     while read -r file; do cat "$file" >/dev/null || return 1; done <"$tmp/small"
 }
-# read PATH BLOCK [ORDER]: a whole file from the server, in the order of the block numbers in the file ORDER.
-step_read() {
+# timed PATH BLOCK [ORDER]: a whole file from the server, in the order of the block numbers in the file ORDER; sets
+# $timed to its bytes and seconds.
+timed() {
     drop
     if [ -z "$3" ]; then
         $dd if="$at/$1" of=/dev/null bs="$2" 2>"$tmp/dd" || return 1
@@ -110,8 +111,22 @@ step_read() {
         done <"$job/$3"
         mv "$tmp/all" "$tmp/dd"
     fi
-    say "read $1 $(awk '/ copied, / { bytes += $1; for (i = 1; i < NF; i++) if ($i == "copied,") took += $(i + 1) }
-        END { printf "%.0f %.6f", bytes, took }' "$tmp/dd")"
+    timed=$(awk '/ copied, / { bytes += $1; for (i = 1; i < NF; i++) if ($i == "copied,") took += $(i + 1) }
+        END { printf "%.0f %.6f", bytes, took }' "$tmp/dd")
+}
+# read PATH BLOCK [ORDER]: that file.
+step_read() {
+    timed "$@" && say "read $1 $timed"
+}
+# record PATH BLOCK COUNT: reads it COUNT times, while the lab records the QEMU that this runs in.
+step_record() {
+    say recording
+    told go
+    for number in $(seq "$3"); do
+        timed "$1" "$2" || return 1
+        say "watched $timed"
+    done
+    say enough
 }
 # write BYTES: a file, flushed, renamed.
 step_write() {

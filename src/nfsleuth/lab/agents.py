@@ -39,6 +39,11 @@ class Agent:
             )  # fmt: skip
         threading.Thread(target=self._listen, daemon=True).start()
 
+    @property
+    def process(self) -> int:
+        """Its process id: commands in namespaces, and those as nobody, become what they start (execve(2))."""
+        return self._process.pid
+
     def _listen(self) -> None:
         assert self._process.stdout
         with self.log.open("ab") as output:

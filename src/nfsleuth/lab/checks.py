@@ -47,6 +47,8 @@ def references(experiment: Experiment) -> None:
 def combinations(experiment: Experiment) -> None:
     """Parts go together."""
     _networks(experiment)
+    if experiment.boots > 1 and experiment.start != "in turn":
+        raise ValueError(f'boots = {experiment.boots} goes with start = "in turn" only; set one of them back')
     for guest in experiment.guests:
         _refuse(guest.name, impossible(guest))
     for native in experiment.natives:

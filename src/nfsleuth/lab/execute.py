@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from nfsleuth.errors import Exit, NfsleuthError
@@ -22,9 +22,11 @@ from nfsleuth.lab.kernels import UML, Kernel
 from nfsleuth.lab.model import Capture, Experiment, Guest, Native
 from nfsleuth.lab.network import Namespace, Network, routes
 from nfsleuth.lab.recorders import Recorder, record
+from nfsleuth.lab.turns import Turn, plan
 
 LOGS = "logs"  # folder in the scratch folder
 SERVER_GUEST = "server"  # name of the guest that serves
+MOST_FAILURES = 2  # boots of a client that may fail, before it is given up
 SERVER_MEMORY = 1 << 29  # bytes, besides its files
 
 
@@ -37,6 +39,7 @@ class Recording:
     accel: str
     kernels: Mapping[str, Kernel]
     server_programs: Path | None  # root of nfs-kernel-server's files
+    library: Path | None = None  # folder of the libslirp that takes notes
 
     @property
     def logs(self) -> Path:
@@ -53,7 +56,11 @@ class Recording:
             network.host(host)
         self.logs.mkdir(exist_ok=True)
         programs = initramfs.programs(initramfs.CLIENT_PROGRAMS) if self.kernels else b""
-        stage = play.Stage(self.experiment, network, self.kernels, programs, using, self.scratch, self.logs)
+        stage = play.Stage(
+            self.experiment, network, self.kernels, programs, using, self.scratch, self.logs, self.library
+        )
+        turns = plan(self.experiment)
+        players = Players(stage, report)
         with ExitStack() as stack:
             self._serve(stage, stack)
             recorders = [
@@ -61,11 +68,12 @@ class Recording:
                 if capture.place[0] != "guest"
             ]  # fmt: skip
             try:
-                Players(stage, report).run()
+                players.run(turns.captured, self.experiment.start)
             finally:
                 report(switch=network.forwarding_table())
                 for capture, recorder in recorders:
                     report(captured=capture.name, file=str(recorder.file), dropped=recorder.stop())
+            players.run(turns.after, "in turn")
 
     def _accelerator(self, report: Report) -> str:
         """kvm or tcg; proves it if that is asked and a guest will need it."""
@@ -135,29 +143,37 @@ def kernel_server(stage: play.Stage, root: Path) -> Agent:
 
 @dataclass
 class Players:
-    """All clients of a lab, each in a thread, started as the experiment says."""
+    """All clients of a lab, each turn in a thread, started as the experiment says."""
 
     stage: play.Stage
     report: Report
+    _told: dict[str, play.Told] = field(default_factory=dict)  # by client, over all its turns
     _failed: list[NfsleuthError] = field(default_factory=list)
     _waiting: set[str] = field(default_factory=set)
     _changed: threading.Condition = field(default_factory=threading.Condition)
 
-    def run(self) -> None:
-        """Play all parts. Raises the first failure of a client that is not optional; the others end with the lab."""
+    def run(self, turns: Sequence[Turn], start: str) -> None:
+        """Play all turns. Raises the first failure of a client that is not optional; the others end with the lab."""
         experiment = self.stage.experiment
-        self._waiting = {client.name for client in experiment.clients} if experiment.start == "together" else set()
+        self._waiting = {turn.client.name for turn in turns} if start == "together" else set()
         threads = []
-        for number, client in enumerate(experiment.clients, start=1):
-            of = f"client {number} of {len(experiment.clients)}: {client.name}"
-            thread = threading.Thread(target=self._play, args=(client, of), daemon=True)
+        for number, turn in enumerate(turns, start=1):
+            of = f"client {number} of {len(turns)}: {turn.client.name}"
+            if self._given_up(turn):
+                continue
+            thread = threading.Thread(target=self._play, args=(turn, of), daemon=True)
             thread.start()
             threads.append(thread)
-            if experiment.start == "in turn":
+            if start == "in turn":
                 self._watch([thread])
-            elif experiment.start == "staggered" and number < len(experiment.clients):
+            elif start == "staggered" and number < len(turns):
                 time.sleep(experiment.gap)
         self._watch(threads)
+
+    def _given_up(self, turn: Turn) -> bool:
+        """Whether the client has failed so often that another boot would be a waste of time."""
+        told = self._told.get(turn.client.name)
+        return told is not None and len(told.failed) >= MOST_FAILURES
 
     def _watch(self, threads: Sequence[threading.Thread]) -> None:
         """Wait until all `threads` have ended, or one client has failed."""
@@ -166,28 +182,35 @@ class Players:
         if self._failed:
             raise self._failed[0]
 
-    def _play(self, client: Guest | Native, which: str) -> None:
-        told = play.Told()
-        failed = ""
+    def _play(self, turn: Turn, which: str) -> None:
+        client = turn.client
+        told = self._told.setdefault(client.name, play.Told())
         self.report(step=f"{which} starts")
         try:
-            play.play(self.stage, client, told, lambda: self._ready(client, which))
+            play.play(self.stage, turn, told, lambda: self._ready(client, which))
         except NfsleuthError as error:
-            failed = error.message
+            told.failed[turn.boot] = error.message
             host = self.stage.experiment.host(client.host)
             if not (client.optional or host.optional):
                 self._failed.append(error)
         except Exception as error:  # a bug of ours: it must not be lost in a thread
-            failed = repr(error)
+            told.failed[turn.boot] = repr(error)
             self._failed.append(NfsleuthError(f"{client.name}: {error!r}", Exit.LAB_FAILED))
             raise
         finally:
             self._done_waiting(client.name)
-            self.report(
-                told=client.name, kernel=told.kernel, boots=told.boots, failed=failed,
-                timings=[timing.as_json() for timing in told.timings], steps=told.steps,
-                inside=[str(file) for file in told.inside if file.exists()],
-            )  # fmt: skip
+            self._report(client, told)
+
+    def _report(self, client: Guest | Native, told: play.Told) -> None:
+        """What a client has told up to now."""
+        several = self.stage.experiment.boots > 1
+        failed = [f"boot {boot}: {why}" if several else why for boot, why in told.failed.items()]
+        self.report(
+            told=client.name, kernel=told.kernel, boots=told.boots, failed="; ".join(failed),
+            timings=[timing.as_json() for timing in told.timings], steps=told.steps,
+            inside=[str(file) for file in told.inside if file.exists()],
+            recorded=[asdict(recorded) for recorded in told.recorded],
+        )  # fmt: skip
 
     def _ready(self, client: Guest | Native, which: str) -> None:
         """Go on at once, or when all others are ready too."""

@@ -30,6 +30,7 @@ from nfsleuth.lab.model import (
     Host,
     Native,
     Network,
+    PathRecording,
     Router,
     Server,
     Workload,
@@ -63,7 +64,7 @@ LARGEST = 1 << 20  # bytes of an experiment file
 COMBINATIONS = 500  # of the lists of one matrix
 MOST = 200  # tables of one kind, and guests that a matrix may make
 # Tables of the file that may be there once, and those that may be repeated ([[hosts]]) -> what they make.
-ONCE: Mapping[str, type[Any]] = {"network": Network, "server": Server}
+ONCE: Mapping[str, type[Any]] = {"network": Network, "server": Server, "path": PathRecording}
 REPEATED: Mapping[str, type[Any]] = {
     "routers": Router,
     "hosts": Host,
@@ -98,15 +99,15 @@ def shipped() -> dict[str, str]:
     return {f.name.removesuffix(".toml"): f.read_text(encoding="utf-8") for f in found}
 
 
-def load(path: Path | str, seed: int | None = None) -> Experiment:
+def load(path: Path | str, seed: int | None = None, boots: int | None = None) -> Experiment:
     """Read an experiment: a file, or the name of a shipped one. NfsleuthError if it cannot be read or is wrong.
 
-    seed: takes the place of the one in the file.
+    seed, boots: take the place of those in the file.
     """
     name = str(path)
     if name.endswith(".toml"):
-        return read(text_of(path), Path(path).stem, file=name, seed=seed)
-    return read(text_of(path), name, seed=seed)
+        return read(text_of(path), Path(path).stem, file=name, seed=seed, boots=boots)
+    return read(text_of(path), name, seed=seed, boots=boots)
 
 
 def text_of(path: Path | str) -> str:
@@ -132,15 +133,14 @@ def text_of(path: Path | str) -> str:
         raise NfsleuthError(f"{visible(name)}: byte {error.start} is not UTF-8; save it as UTF-8") from None
 
 
-def read(text: str, name: str, *, file: str = "", seed: int | None = None) -> Experiment:
+def read(text: str, name: str, *, file: str = "", seed: int | None = None, boots: int | None = None) -> Experiment:
     """The experiment that the TOML `text` describes. `name` names the run, `file` the place in messages."""
     place = Place(file or f"{name}.toml")
     try:
         document = tomllib.loads(text)
     except (ValueError, RecursionError) as error:  # ValueError: also a number with too many digits
         raise place.wrong(f"not TOML: {_reason(error)}; https://toml.io says how it is") from None
-    if seed is not None:
-        document["seed"] = seed
+    document |= {name: value for name, value in (("seed", seed), ("boots", boots)) if value is not None}
     return from_document(document, name, place.file)
 
 
@@ -172,6 +172,8 @@ def _tables(document: dict[str, Any], name: str, place: Place) -> Experiment:
             top[table] = kind(**_read_keys(kind, _table(tables[table], where), where))
     for table, kind in REPEATED.items():
         top[table] = tuple(_read_repeated(kind, table, tables[table], place))
+    if tables["captures"] is None:  # an empty list asks for none
+        top["captures"] = (Capture(),)
     top["workloads"] = tuple(_workloads(tables["workloads"], place))
     made, left_out = _matrices(tables["matrix"], place)
     top["guests"] += made
@@ -283,7 +285,7 @@ def _short(name: str, value: object) -> str:
 
 
 def _filled(experiment: Experiment) -> Experiment:
-    """Whatever follows from the tables alone: hosts of clients that name none, host names, a capture."""
+    """Whatever follows from the tables alone: hosts of clients that name none, host names."""
     natives = tuple(_complete(client) for client in experiment.natives)
     guests = tuple(_complete(client) for client in experiment.guests)
     known = {host.name for host in experiment.hosts}
@@ -293,7 +295,6 @@ def _filled(experiment: Experiment) -> Experiment:
         natives=natives,
         guests=guests,
         hosts=(*experiment.hosts, *(Host(name=name) for name in sorted(own))),
-        captures=experiment.captures or (Capture(),),
     )
 
 

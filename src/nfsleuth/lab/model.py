@@ -66,6 +66,7 @@ LIBNFS_VERSIONS = ("3", "4.0")
 STARTS = ("in turn", "staggered", "together")
 ORDERS = ("sequential", "reverse", "random")
 FORMATS = ("pcapng", "pcap")
+METHODS = ("uprobes", "sampling", "instrumented")
 DAMAGES = ("snaplen", "loss", "reorder", "midstream", "vlan", "qinq", "cooked")
 SLIRP_ADDRESS, SLIRP_ADDRESS6 = "10.0.2.15", "fec0::/64"  # what libslirp gives its guest (QEMU, -netdev user)
 QEMU_MAC = "52:54:00:12:34:56"  # QEMU's default for the first NIC
@@ -242,6 +243,9 @@ class Workload:
     shared: bool = key("all clients read the same files; else each its own", values.flag, True)
     write: int = key("bytes that it writes, flushes and renames", values.size_between(0, 1 << 30), 0)
     idle: int = key("seconds of silence before unmounting; over half a lease shows renewals", values.whole(0, 3600), 0)
+    patience: int = key(
+        "seconds in which a client must have done all of it; follows from what it reads", values.whole(1, 86400), 0
+    )
     reboots: int = key("times that it crashes while mounted, boots and does all again", values.whole(0, 5), 0)
     pause: float = key("seconds between its steps", values.number(0, 60), 1.0)
 
@@ -282,6 +286,21 @@ class Derived:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PathRecording:
+    """What is recorded inside each guest's QEMU while it reads, as `nfsleuth path record` does; nothing without it."""
+
+    method: tuple[str, ...] = key(
+        "how, a list; each but the first takes a boot of its own, and `instrumented` is for backend `user` alone",
+        values.list_of(values.one_of(METHODS), 3),
+        ("uprobes",),
+    )
+    reads: int = key("how often the guest reads a file while it is recorded", values.whole(1, 1000), 2)
+    file: int = key("size of that file", values.size_between(1 << 16, 1 << 30), 4 << 20)
+    block: int = key("bytes per read() of it", values.size_between(512, 16 << 20), 64 << 10)
+    seconds: int = key("the longest that one recording may take", values.whole(1, 600), 30)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Experiment:
     """A whole experiment, with nothing left open."""
 
@@ -295,6 +314,12 @@ class Experiment:
         "in turn",
     )
     gap: float = key("seconds between the starts of staggered clients", values.number(0, 600), 2.0)
+    boots: int = key(
+        "rounds: how often each client boots and does its part, each round in an order of its own; more than 1 only "
+        "in turn",
+        values.whole(1, 100),
+        1,
+    )
     network: Network = field(default_factory=Network)
     server: Server = field(default_factory=Server)
     routers: tuple[Router, ...] = ()
@@ -304,6 +329,7 @@ class Experiment:
     workloads: tuple[Workload, ...] = ()
     captures: tuple[Capture, ...] = ()
     derived: tuple[Derived, ...] = ()
+    path: PathRecording | None = None
     left_out: tuple[str, ...] = ()  # combinations of a matrix that cannot be, with the reason
 
     @property

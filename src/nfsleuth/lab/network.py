@@ -134,6 +134,10 @@ class Network:
         run("mknod", device, "c", *number.split(":"))
         return name, device
 
+    def remove(self, here: Namespace, interface: str) -> None:
+        """Take away an interface whose guest has ended."""
+        here.ip("link", "delete", interface)
+
     def _sys(self, here: Namespace, name: str) -> list[str]:
         found = here.run("find", f"/sys/class/net/{name}/", "-maxdepth", "1", "-name", "tap*").split()
         return [f"{path}/dev" for path in found]

@@ -26,12 +26,13 @@ class Ran:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timing:
-    """One file, read once, measured by the client: `octets` in `seconds`, in round `round` (from 1)."""
+    """One file, read once, measured by the client: `octets` in `seconds`, in round `round` of boot `boot` (from 1)."""
 
     client: str
     octets: int
     seconds: float
     round: int = 1
+    boot: int = 1
 
     @property
     def rate(self) -> float:
@@ -47,10 +48,43 @@ def timings_from_json(rows: Iterable[Mapping[str, Any]]) -> tuple[Timing, ...]:
     """The rows of timings.json."""
     return tuple(
         Timing(
-            client=str(row["client"]), octets=int(row["octets"]), seconds=float(row["seconds"]), round=int(row["round"])
+            client=str(row["client"]), octets=int(row["octets"]), seconds=float(row["seconds"]),
+            round=int(row["round"]), boot=int(row.get("boot", 1)),
         )
         for row in rows
-    )
+    )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recorded:
+    """A recording inside a client's QEMU, and what the guest read meanwhile: `octets` in `reads` times, in `seconds`.
+
+    file: its name in the run's folder `path`.
+    """
+
+    client: str
+    boot: int
+    method: str
+    file: str
+    reads: int
+    octets: int
+    seconds: float
+
+    @property
+    def rate(self) -> float:
+        """MB/s, of 10⁶ bytes; 0 for no time at all."""
+        return self.octets / self.seconds / 1e6 if self.seconds > 0 else 0.0
+
+
+def recorded_from_json(rows: Iterable[Mapping[str, Any]]) -> tuple[Recorded, ...]:
+    """The rows of path.json."""
+    return tuple(
+        Recorded(
+            client=str(row["client"]), boot=int(row["boot"]), method=str(row["method"]), file=str(row["file"]),
+            reads=int(row["reads"]), octets=int(row["octets"]), seconds=float(row["seconds"]),
+        )
+        for row in rows
+    )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,13 +18,25 @@ from importlib.resources import files
 from pathlib import Path
 
 from nfsleuth.errors import Exit, NfsleuthError
-from nfsleuth.lab import initramfs, qemu, servers
+from nfsleuth.lab import initramfs, qemu, servers, watching
 from nfsleuth.lab.agents import Agent, end
 from nfsleuth.lab.kernels import Kernel
-from nfsleuth.lab.model import NIC_DRIVERS, USER_MODE, Client, Experiment, Guest, Native, Workload, has_own_place
+from nfsleuth.lab.model import (
+    NIC_DRIVERS,
+    USER_MODE,
+    Client,
+    Experiment,
+    Guest,
+    Native,
+    PathRecording,
+    Workload,
+    has_own_place,
+)
 from nfsleuth.lab.network import Namespace, Network
-from nfsleuth.lab.outcome import Timing
+from nfsleuth.lab.outcome import Recorded, Timing
 from nfsleuth.lab.recorders import Recorder, record
+from nfsleuth.lab.turns import Turn
+from nfsleuth.path import store
 
 BOOT, MOUNT, STEP = 120, 60, 60  # seconds that each may take under TCG beside others
 SLOWEST = 250_000  # bytes per second: a read that is slower has failed (RTL8139 behind passt never ends)
@@ -44,6 +56,12 @@ class Stage:
     accel: str
     scratch: Path
     logs: Path
+    library: Path | None = None  # folder of the libslirp that takes notes, for recordings by `instrumented`
+
+    @property
+    def recordings(self) -> Path:
+        """Where recordings of QEMU are left."""
+        return self.scratch / "path"
 
 
 @dataclass
@@ -55,20 +73,22 @@ class Told:
     timings: list[Timing] = field(default_factory=list)
     steps: list[tuple[str, float]] = field(default_factory=list)  # name, seconds
     inside: list[Path] = field(default_factory=list)  # captures of its own side, one after the other
+    recorded: list[Recorded] = field(default_factory=list)
+    failed: dict[int, str] = field(default_factory=dict)  # boot -> why it did not end well
 
 
-def play(stage: Stage, client: Guest | Native, told: Told, ready: Callable[[], None]) -> None:
+def play(stage: Stage, turn: Turn, told: Told, ready: Callable[[], None]) -> None:
     """Do all of a client's part; `ready` is called once it is ready to work, and returns when it may.
 
     Fills in `told` as it goes. NfsleuthError says what went wrong; nothing of it runs afterwards.
     """
-    workload = stage.experiment.workload(client)
-    with _place(stage, client, told) as start:
-        for boot in range(workload.reboots + 1):
+    reboots = stage.experiment.workload(turn.client).reboots if turn.work else 0
+    with _place(stage, turn, told) as start:
+        for boot in range(reboots + 1):
             agent = start()
             try:
-                _once(agent, workload, client, told, ready if boot == 0 else lambda: None)
-                if boot < workload.reboots:
+                _once(stage, agent, turn, told, ready if boot == 0 else lambda: None)
+                if boot < reboots:
                     continue  # the plug is pulled while the share is mounted
                 agent.tell("end")
                 agent.expect("ended", STEP)
@@ -78,18 +98,23 @@ def play(stage: Stage, client: Guest | Native, told: Told, ready: Callable[[], N
                 agent.kill()
 
 
-def _once(agent: Agent, workload: Workload, client: Client, told: Told, ready: Callable[[], None]) -> None:
+def _once(stage: Stage, agent: Agent, turn: Turn, told: Told, ready: Callable[[], None]) -> None:
     """From boot to the end of the workload."""
     rounds: Counter[str] = Counter()
+    client = turn.client.name
 
     def heard(words: list[str]) -> None:
         match words:
             case ["read", path, octets, seconds]:
                 rounds[path] += 1
-                timing = Timing(client=client.name, octets=int(octets), seconds=float(seconds), round=rounds[path])
+                timing = Timing(
+                    client=client, octets=int(octets), seconds=float(seconds), round=rounds[path], boot=turn.boot
+                )
                 told.timings.append(timing)
             case ["step", name, seconds]:
                 told.steps.append((name, float(seconds)))
+            case ["recording"]:
+                told.recorded.append(_record(stage, agent, turn))
 
     release, *_ = agent.expect("booted", BOOT)
     told.kernel = release
@@ -97,11 +122,49 @@ def _once(agent: Agent, workload: Workload, client: Client, told: Told, ready: C
     agent.expect("ready", MOUNT)
     ready()
     agent.tell("go")
-    agent.expect("worked", limit(workload), heard)
+    agent.expect("worked", _patience(stage.experiment, turn), heard)
+
+
+def _record(stage: Stage, agent: Agent, turn: Turn) -> Recorded:
+    """Record the guest's QEMU while it reads; it waits to be told."""
+    path = stage.experiment.path
+    assert path, "the agent has such a step only if the experiment records"
+    reads: list[tuple[int, float]] = []
+
+    def heard(words: list[str]) -> None:
+        match words:
+            case ["watched", octets, seconds]:
+                reads.append((int(octets), float(seconds)))
+
+    def read() -> None:
+        agent.tell("go")
+        agent.expect("enough", _recording_limit(path), heard)
+
+    found = watching.record_while(agent.process, turn.method, path.seconds, read)
+    stage.recordings.mkdir(exist_ok=True)
+    file = f"{turn.client.name}-{turn.boot}.{turn.method}.path"
+    store.save(found, stage.recordings / file)
+    return Recorded(
+        client=turn.client.name, boot=turn.boot, method=turn.method, file=file, reads=len(reads),
+        octets=sum(octets for octets, _ in reads), seconds=sum(seconds for _, seconds in reads),
+    )  # fmt: skip
+
+
+def _patience(experiment: Experiment, turn: Turn) -> float:
+    """Seconds that all steps of a turn may take."""
+    found = limit(experiment.workload(turn.client)) if turn.work else STEP
+    return found + (_recording_limit(experiment.path) + watching.STARTS if turn.method and experiment.path else 0)
+
+
+def _recording_limit(path: PathRecording) -> float:
+    """Seconds that the recorded reads may take: as long as one recording, and longer if it may end before them."""
+    return path.seconds + path.reads * path.file / SLOWEST
 
 
 def limit(workload: Workload) -> float:
     """Seconds that a workload may take."""
+    if workload.patience:
+        return workload.patience
     octets = sum(workload.files) * workload.rounds + workload.write
     lines = len(steps(workload, {}).splitlines())
     return STEP + workload.idle + lines * (workload.pause + 5) + workload.small / 2 + octets / SLOWEST
@@ -135,11 +198,14 @@ def orders(workload: Workload, seed: str) -> dict[str, str]:
     return found
 
 
-def _job(stage: Stage, client: Guest | Native) -> dict[str, str]:
+def _job(stage: Stage, turn: Turn) -> dict[str, str]:
     """The files of a client's job besides its settings."""
-    workload = stage.experiment.workload(client)
-    text = steps(workload, servers.files_of(stage.experiment, client))
-    return {"steps": text, **orders(workload, f"{stage.experiment.seed} {client.name}")}
+    experiment = stage.experiment
+    workload = experiment.workload(turn.client)
+    text = steps(workload, servers.files_of(experiment, turn.client)) if turn.work else ""
+    if turn.method and experiment.path:
+        text += f"record {servers.recorded_file(experiment.path)} {experiment.path.block} {experiment.path.reads}\n"
+    return {"steps": text, **orders(workload, f"{experiment.seed} {turn.client.name}")}
 
 
 def _source(experiment: Experiment, client: Client) -> str:
@@ -162,28 +228,31 @@ def _mount_settings(stage: Stage, client: Guest | Native) -> dict[str, object]:
 
 
 @contextmanager
-def _place(stage: Stage, client: Guest | Native, told: Told) -> Iterator[Callable[[], Agent]]:
+def _place(stage: Stage, turn: Turn, told: Told) -> Iterator[Callable[[], Agent]]:
     """Where a client runs, ready; yields what starts it."""
+    client = turn.client
     with ExitStack() as stack:
-        if isinstance(client, Guest):
-            yield _uml(stage, client) if client.kernel == "uml" else _guest(stage, client, told, stack)
+        if isinstance(client, Native):
+            yield _native(stage, client, turn, told, stack)
+        elif client.kernel == "uml":
+            yield _uml(stage, client, turn, stack)
         else:
-            yield _native(stage, client, told, stack)
+            yield _guest(stage, client, turn, told, stack)
 
 
-def _native(stage: Stage, client: Native, told: Told, stack: ExitStack) -> Callable[[], Agent]:
+def _native(stage: Stage, client: Native, turn: Turn, told: Told, stack: ExitStack) -> Callable[[], Agent]:
     host = stage.experiment.host(client.host)
     here = stage.network.container(client, host) if client.container else stage.network.host(host)
     if client.container:
         _inside(stage, stack, client, told, here, "eth0")
     job = stage.scratch / client.name
-    job.mkdir(parents=True)
-    for name, text in _job(stage, client).items():
+    job.mkdir(parents=True, exist_ok=True)
+    for name, text in _job(stage, turn).items():
         (job / name).write_text(text)
     log = stage.logs / f"{client.name}.log"
     if client.client == "kernel":
         share = job / "share"
-        share.mkdir()
+        share.mkdir(exist_ok=True)
         settings = _mount_settings(stage, client) | {"role": "kernel-client", "mount_program": "mount.nfs", "at": share}
         (job / "settings").write_text(initramfs.shell(settings))
         (job / "agent.sh").write_bytes(files("nfsleuth.lab").joinpath("agent.sh").read_bytes())
@@ -201,18 +270,19 @@ def _native(stage: Stage, client: Native, told: Told, stack: ExitStack) -> Calla
     return lambda: Agent(client.name, here.command(sys.executable, "-m", "nfsleuth.lab.native", job), log)
 
 
-def _uml(stage: Stage, guest: Guest) -> Callable[[], Agent]:
+def _uml(stage: Stage, guest: Guest, turn: Turn, stack: ExitStack) -> Callable[[], Agent]:
     here, bridge = _bridge(stage, guest)
     tap = stage.network.tap(here, bridge, stage.experiment.host(guest.host).mtu, qemu.USER)
-    machine = _machine(stage, guest, port="", modules="")
+    stack.callback(stage.network.remove, here, tap)
+    machine = _machine(stage, guest, turn, port="", modules="")
     return lambda: Agent(
         guest.name, here.command(*qemu.uml_command(machine, tap, guest.mac)), stage.logs / f"{guest.name}.log"
     )
 
 
-def _guest(stage: Stage, guest: Guest, told: Told, stack: ExitStack) -> Callable[[], Agent]:
+def _guest(stage: Stage, guest: Guest, turn: Turn, told: Told, stack: ExitStack) -> Callable[[], Agent]:
     modules = f"virtio_pci {NIC_DRIVERS[guest.nic]}" if guest.nic.startswith("virtio") else NIC_DRIVERS[guest.nic]
-    machine = _machine(stage, guest, port=qemu.PORT, modules=modules)
+    machine = _machine(stage, guest, turn, port=qemu.PORT, modules=modules)
     here, bridge = _bridge(stage, guest)
     mtu = stage.experiment.host(guest.host).mtu
     descriptors: tuple[int, ...] = ()
@@ -223,6 +293,7 @@ def _guest(stage: Stage, guest: Guest, told: Told, stack: ExitStack) -> Callable
             netdev = qemu.stream(_passt(stage, stack, guest, here))
         case "macvtap":
             tap, device = stage.network.macvtap(here, guest.mac, machine.folder)
+            stack.callback(stage.network.remove, here, tap)
             descriptor = os.open(device, os.O_RDWR)
             stack.callback(os.close, descriptor)
             descriptors = (descriptor,)
@@ -230,18 +301,28 @@ def _guest(stage: Stage, guest: Guest, told: Told, stack: ExitStack) -> Callable
             _inside(stage, stack, guest, told, here, tap)
         case _:
             tap = stage.network.tap(here, bridge, mtu, qemu.USER)
+            stack.callback(stage.network.remove, here, tap)
             netdev = qemu.hub(tap) if guest.backend == "hub" else qemu.tap(tap, vhost=guest.backend == "vhost")
             _inside(stage, stack, guest, told, here, tap)
 
     def start() -> Agent:
         nic = [*netdev, *qemu.device(guest.nic, guest.mac)]
-        if guest.backend in USER_MODE:
+        # For labels of captures. It would be on the way of the frames that a recording follows.
+        if guest.backend in USER_MODE and turn.work and stage.experiment.captures:
             told.inside.append(machine.folder / f"inside-{len(told.inside)}.pcap")  # a file per boot
             nic += qemu.dump(told.inside[-1], _guest_snaplen(stage.experiment, guest))
-        command = here.command(*qemu.command(machine, nic))
+        command = here.command(*_library(stage, turn), *qemu.command(machine, nic))
         return Agent(guest.name, command, stage.logs / f"{guest.name}.log", descriptors)
 
     return start
+
+
+def _library(stage: Stage, turn: Turn) -> list[str]:
+    """What to put before a command so that it takes our libslirp, if the turn's method needs it."""
+    if turn.method != "instrumented":
+        return []
+    assert stage.library, "built before any guest starts"
+    return ["env", f"LD_LIBRARY_PATH={stage.library}"]
 
 
 def _bridge(stage: Stage, guest: Guest) -> tuple[Namespace, str]:
@@ -252,7 +333,7 @@ def _bridge(stage: Stage, guest: Guest) -> tuple[Namespace, str]:
     return stage.network.host(host), "br0"
 
 
-def _machine(stage: Stage, guest: Guest, port: str, modules: str) -> qemu.Machine:
+def _machine(stage: Stage, guest: Guest, turn: Turn, port: str, modules: str) -> qemu.Machine:
     """What `guest` boots, made in a folder of its own."""
     folder = qemu.own_folder(stage.scratch / guest.name)
     kernel = stage.kernels[guest.kernel]
@@ -263,7 +344,7 @@ def _machine(stage: Stage, guest: Guest, port: str, modules: str) -> qemu.Machin
         **addresses(stage.experiment, stage.network, guest),
     }  # fmt: skip
     image = folder / "initramfs"
-    initramfs.write(image, kernel, stage.programs, settings, _job(stage, guest))
+    initramfs.write(image, kernel, stage.programs, settings, _job(stage, turn))
     return qemu.Machine(kernel, image, folder, guest.memory, stage.accel)
 
 
@@ -297,6 +378,8 @@ def _inside(
     stage: Stage, stack: ExitStack, client: Guest | Native, told: Told, here: Namespace, interface: str
 ) -> None:
     """Record the client's own side, if its NAT hides it or the experiment asks for it."""
+    if not stage.experiment.captures:
+        return
     asked = any(capture.place == ("guest", client.name) for capture in stage.experiment.captures)
     if not asked and (has_own_place(client) or not _hidden(client)):
         return
@@ -319,6 +402,7 @@ def _hidden(client: Guest | Native) -> bool:
 def _passt(stage: Stage, stack: ExitStack, guest: Guest, here: Namespace) -> Path:
     """Start passt for one guest; it ends with its connection to QEMU."""
     socket = stage.scratch / guest.name / "passt.socket"
+    socket.unlink(missing_ok=True)  # of its last boot
     log = stage.logs / f"{guest.name}.passt.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     # The host's default route names the server, which passt would otherwise take for another name of the host.

@@ -19,21 +19,23 @@ import os
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from nfsleuth.errors import NfsleuthError
-from nfsleuth.lab import accel, damage, kernels, labels, parts, pcapng, results, servers, supervise, versions
+from nfsleuth.lab import accel, damage, kernels, labels, pages, parts, pcapng, results, servers, supervise, versions
 from nfsleuth.lab.execute import Recording, logs_of
 from nfsleuth.lab.kernels import Kernel
-from nfsleuth.lab.model import Capture, Experiment, Guest
-from nfsleuth.lab.outcome import Flow, Ran, Timing, flows
+from nfsleuth.lab.model import NIC_NAMES, Capture, Experiment, Guest, Native
+from nfsleuth.lab.outcome import Flow, Ran, Recorded, Timing, flows
+from nfsleuth.lab.turns import plan
+from nfsleuth.path import library
 
 Progress = Callable[[str], None]
 # What was seen without KVM on a busy machine of two cores, for estimates: bytes per second, and seconds.
 GUEST_RATE, NATIVE_RATE, GUEST_BOOT = 8e6, 60e6, 12
 TABLE = "switch.fdb.json"
+CALIBRATION = 2  # seconds before a recording
 FRAME = 1514  # bytes of a full frame
 
 
@@ -46,10 +48,12 @@ class Record:
     accel: str = "tcg"
     ran: dict[str, Ran] = field(default_factory=dict)
     timings: list[Timing] = field(default_factory=list)
+    recorded: list[Recorded] = field(default_factory=list)
     captures: list[Path] = field(default_factory=list)
     dropped: dict[str, int] = field(default_factory=dict)  # capture -> frames that the kernel dropped
     left_out: dict[str, str] = field(default_factory=dict)  # client or capture -> why it did not run
     kept: Path | None = None  # working folder
+    ended: str = ""  # why the run ended before its time
 
 
 @dataclass
@@ -62,6 +66,7 @@ class _Heard:
     dropped: dict[str, int] = field(default_factory=dict)
     clients: dict[str, dict[str, Any]] = field(default_factory=dict)
     switch: list[dict[str, Any]] = field(default_factory=list)  # its forwarding table
+    recordings: tuple[Path, Path] | None = None  # where the lab leaves them, and where they go
 
     def __call__(self, event: dict[str, Any]) -> None:
         match event:
@@ -78,6 +83,15 @@ class _Heard:
                 self.switch = table
             case {"told": name}:
                 self.clients[name] = event
+                self._keep()
+
+    def _keep(self) -> None:
+        """Take recordings to safety at once: the lab's own folder goes with it."""
+        if self.recordings and self.recordings[0].is_dir():
+            here, there = self.recordings
+            there.mkdir(exist_ok=True)
+            for file in here.iterdir():
+                shutil.move(file, there / file.name)
 
 
 def record(
@@ -93,13 +107,14 @@ def record(
 
     given: the text of its file, kept beside what comes out. accelerator: auto, kvm or tcg. keep: leave the working
     folder. NfsleuthError says what is missing or went wrong; whatever happens, nothing of the lab runs afterwards, and
-    logs are in `folder`.
+    logs are in `folder`. A run without captures that is ended by hand (SIGINT, SIGTERM, SIGHUP) keeps the turns that
+    are over: nothing of them depends on those that are not.
     """
     supervise.needs_root()
     chosen = accel.chosen(accelerator)
     progress("parts of this machine")
     fitting, why = parts.fitted(experiment)
-    _new_folder(folder)
+    new_folder(folder)
     logs = folder / "logs"
     with supervise.ends_orderly(), supervise.recorded(keep=keep) as run:
         for line in supervise.sweep():
@@ -107,18 +122,24 @@ def record(
         logs.mkdir(parents=True)
         if given:
             (folder / "experiment.toml").write_text(given, encoding="utf-8")
-        heard = _Heard(progress)
+        heard = _Heard(progress, recordings=(run.scratch / "path", folder / "path"))
         task = Recording(
             fitting, run.scratch, chosen, _kernels(fitting, run.scratch, progress),
-            _server_programs(fitting, progress),
+            _server_programs(fitting, progress), _library(fitting, run.scratch, progress),
         )  # fmt: skip
+        ended = ""
         try:
             supervise.apart(run, task, heard)
+        except (KeyboardInterrupt, SystemExit):
+            if fitting.captures or not heard.clients:
+                raise
+            ended = "ended by hand"
         finally:
             logs_of(run.scratch, logs)
             _give(folder)
         progress("labels and report")
-        done = _finish(Record(experiment, folder, heard.accel, dropped=heard.dropped, left_out=why), heard)
+        done = Record(experiment, folder, heard.accel, dropped=heard.dropped, left_out=why, ended=ended)
+        done = _finish(done, heard)
         done.kept = run.scratch if keep else None
     _give(folder)
     return done
@@ -131,6 +152,32 @@ def full_sizes(experiment: Experiment) -> Experiment:
         for workload in experiment.workloads
     )
     return dataclasses.replace(experiment, workloads=tuple(workloads))
+
+
+def only(experiment: Experiment, words: Sequence[str]) -> Experiment:
+    """The experiment with some of its clients: those whose NIC model, backend or name `words` hold.
+
+    A NIC model narrows what backends leave, and the other way round. Raises NfsleuthError if a word fits no client or
+    nothing is left.
+    """
+    nics = {guest.nic for guest in experiment.guests}
+    backends = {guest.backend for guest in experiment.guests}
+    wanted = {NIC_NAMES.get(word, word) for word in words}
+    unknown = wanted - nics - backends - {client.name for client in experiment.clients}
+    if unknown:
+        known = ", ".join(sorted(nics | backends))
+        raise NfsleuthError(f"--only {sorted(unknown)[0]}: no client has that; name clients, or of {known}")
+
+    def stays(client: Guest | Native) -> bool:
+        if client.name in wanted or isinstance(client, Native):
+            return client.name in wanted
+        return client.nic in (wanted & nics or nics) and client.backend in (wanted & backends or backends)
+
+    guests = tuple(g for g in experiment.guests if stays(g) and (wanted & (nics | backends) or g.name in wanted))
+    natives = tuple(native for native in experiment.natives if stays(native))
+    if not guests and not natives:
+        raise NfsleuthError(f"--only {','.join(words)}: leaves no client; name models and backends that go together")
+    return dataclasses.replace(experiment, guests=guests, natives=natives, left_out=())
 
 
 @dataclass(frozen=True)
@@ -149,14 +196,23 @@ def estimate(experiment: Experiment) -> Estimate:
         workload = experiment.workload(client)
         reads = sum(workload.files) * workload.rounds * (workload.reboots + 1)
         guest = isinstance(client, Guest)
+        took = reads / (GUEST_RATE if guest else NATIVE_RATE) + workload.idle + (GUEST_BOOT if guest else 0)
+        octets += reads * experiment.boots
+        seconds += took * experiment.boots
+    if experiment.path:
+        turns = plan(experiment)
+        recorded = sum(bool(turn.method) for turn in (*turns.captured, *turns.after))
+        extra = sum(not turn.work for turn in (*turns.captured, *turns.after))
+        reads = recorded * experiment.path.reads * experiment.path.file
         octets += reads
-        seconds += reads / (GUEST_RATE if guest else NATIVE_RATE) + workload.idle + (GUEST_BOOT if guest else 0)
+        seconds += reads / GUEST_RATE + recorded * CALIBRATION + extra * GUEST_BOOT
     # A capture elsewhere sees part of it; how much is not worked out, so this is the most.
     kept = sum(min(capture.snaplen or FRAME, FRAME) / FRAME for capture in experiment.captures)
     return Estimate(octets, seconds, octets * kept)
 
 
-def _new_folder(folder: Path) -> None:
+def new_folder(folder: Path) -> None:
+    """Make `folder`; NfsleuthError if it holds anything."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         used = any(folder.iterdir())
@@ -196,6 +252,17 @@ def _server_programs(experiment: Experiment, progress: Progress) -> Path | None:
     return servers.unpacked("nfs-kernel-server", kernels.cache_folder())
 
 
+def _library(experiment: Experiment, scratch: Path, progress: Progress) -> Path | None:
+    """The libslirp that takes notes, where a guest's user may read it, if the experiment records by it."""
+    if not experiment.path or "instrumented" not in experiment.path.method:
+        return None
+    progress("libslirp that takes notes")
+    copy = scratch / "libslirp"
+    # Its name says which build it is (see `path.target`).
+    shutil.copytree(kept := library.build("instrumented"), copy / kept.name)
+    return copy / kept.name
+
+
 def _finish(done: Record, heard: _Heard) -> Record:
     """Captures with comments, labels, timings, versions, report."""
     from nfsleuth import api
@@ -208,6 +275,7 @@ def _finish(done: Record, heard: _Heard) -> Record:
             client=name, kernel=told["kernel"], boots=told["boots"], failed=told["failed"], inside=xids
         )
         done.timings += [Timing(**row) for row in told["timings"]]
+        done.recorded += [Recorded(**row) for row in told["recorded"]]
     sources = heard.files | _guest_captures(experiment, heard)
     seen: dict[Capture, Sequence[Flow]] = {}
     for capture in experiment.captures:
@@ -225,25 +293,15 @@ def _finish(done: Record, heard: _Heard) -> Record:
     told = _conditions(done, {name: told["steps"] for name, told in heard.clients.items()})
     _write_json(folder / TABLE, heard.switch)
     _write_json(folder / "timings.json", [timing.as_json() for timing in done.timings])
+    if done.recorded:
+        _write_json(folder / "path.json", [dataclasses.asdict(recorded) for recorded in done.recorded])
     _write_json(folder / "run.json", told)
     _write_json(folder / "experiment.json", dataclasses.asdict(experiment))
-    for name, content in results.pages(experiment, done.timings, told).items():
-        (folder / name).write_bytes(content)
-    _write_study(done, told)
-    return done
-
-
-def _write_study(done: Record, told: dict[str, Any]) -> None:
-    """study.html, if the experiment has configurations of the study that read one after the other."""
-    from nfsleuth import api
-    from nfsleuth.lab.results import study
-
+    paths = {row.file: folder / "path" / row.file for row in done.recorded}
     server = [file for file in done.captures if file.stem == "server"]
-    clients = api.identify(*server).clients if server else ()
-    lines = results.conditions(done.experiment, told)
-    text = study.page(done.experiment, done.timings, clients, lines, metadata.version("nfsleuth"))
-    if text is not None:
-        (done.folder / "study.html").write_text(text, encoding="utf-8")
+    clients = api.identify(*server).clients if server and results.is_study(done.experiment) else ()
+    pages.write(folder, pages.Measured(experiment, done.timings, done.recorded, told, paths), clients)
+    return done
 
 
 def _conditions(done: Record, steps: dict[str, list[tuple[str, float]]]) -> dict[str, Any]:
@@ -252,7 +310,7 @@ def _conditions(done: Record, steps: dict[str, list[tuple[str, float]]]) -> dict
         "experiment": done.experiment.name, "seed": done.experiment.seed, "accelerator": done.accel,
         "versions": versions.here(), "kernels": {name: ran.kernel for name, ran in done.ran.items()},
         "failed": {name: ran.failed for name, ran in done.ran.items() if ran.failed}, "left_out": done.left_out,
-        "impossible": list(done.experiment.left_out), "dropped": done.dropped, "steps": steps,
+        "ended": done.ended, "impossible": list(done.experiment.left_out), "dropped": done.dropped, "steps": steps,
     }  # fmt: skip
 
 

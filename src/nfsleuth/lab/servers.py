@@ -18,7 +18,7 @@ from pathlib import Path
 
 from nfsleuth.errors import Exit, NfsleuthError
 from nfsleuth.lab.agents import end
-from nfsleuth.lab.model import Client, Experiment
+from nfsleuth.lab.model import Client, Experiment, PathRecording
 from nfsleuth.lab.network import Namespace
 from nfsleuth.lab.run import run
 
@@ -50,8 +50,16 @@ def tree(experiment: Experiment) -> dict[str, int]:
 
 
 def files(experiment: Experiment) -> dict[str, int]:
-    """The files of the workloads of all clients: path below /export -> bytes."""
-    return {path: octets for client in experiment.clients for path, octets in files_of(experiment, client).items()}
+    """The files of the workloads of all clients, and the one of recordings: path below /export -> bytes."""
+    path = experiment.path
+    recorded = {recorded_file(path): path.file} if path else {}
+    ours = {name: size for client in experiment.clients for name, size in files_of(experiment, client).items()}
+    return ours | recorded
+
+
+def recorded_file(path: PathRecording) -> str:
+    """The file that guests read while they are recorded: its path below /export."""
+    return f"files/recorded/{path.file}"
 
 
 def files_of(experiment: Experiment, client: Client) -> dict[str, int]:

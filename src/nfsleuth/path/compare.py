@@ -7,7 +7,6 @@ boots, and only boots that took turns are a fair comparison: a machine is not th
 from __future__ import annotations
 
 import itertools
-import random
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,12 +14,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from nfsleuth.bandwidth.numbers import LEAST_FOR_INTERVAL, bootstrapped_ratio
 from nfsleuth.path import shares
 from nfsleuth.path.model import Direction, Method, Recording
 from nfsleuth.path.tree import Tree
 
-FEWEST_BOOTS = 3  # for an interval
-DRAWS = 2000  # of the bootstrap
 SEED = 1
 
 
@@ -38,8 +36,10 @@ MEASURES = (
     Measure("whole", "a frame out with all that it sets off", "us", "1.1 ms to 44 us, 25 x"),
     Measure("whole_corrected", "  the same, less the probes in it", "us"),
     Measure("until_syscall", "  of it, until its system call", "us"),
+    Measure("until_syscall_corrected", "    the same, less the probes in it", "us"),
     Measure("syscall", "  of it, the system call", "us"),
     Measure("to_guest", "a frame in, handed to the NIC model", "us"),
+    Measure("to_guest_corrected", "  the same, less the probes in it", "us"),
     Measure("set_off", "frames in per frame out", ""),
     Measure("nested", "frames in that one out set off", "%"),
     Measure("syscalls_out", "system calls per frame out", ""),
@@ -98,8 +98,12 @@ def measures(recording: Recording, tree: Tree | None) -> dict[str, float]:
             "whole": _median_us(f.whole),
             "whole_corrected": _median_us(f.whole_corrected),
             "until_syscall": _median_us(f.until_syscall),
+            "until_syscall_corrected": _longer_than_probes(f.until_syscall_corrected, f.until_syscall),
             "syscall": _median_us(f.syscall),
             "to_guest": _median_us(f.to_guest_whole),
+            "to_guest_corrected": _longer_than_probes(f.to_guest_corrected, f.to_guest_whole),
+            "frames_out": float(f.to_network),
+            "frames_in": float(f.to_guest),
             "set_off": f.to_guest / f.to_network if f.to_network else None,
             "nested": f.nested / f.to_guest * 100 if f.to_guest else None,
             "syscalls_out": _per(f.syscalls[Direction.TO_NETWORK], f.to_network),
@@ -131,24 +135,21 @@ def _row(measure: Measure, first: Sequence[Mapping[str, float]], second: Sequenc
     a, b = (Boots(tuple(boot[measure.key] for boot in boots if measure.key in boot)) for boots in (first, second))
     if not a.values or not b.values:
         return Row(measure, a if a.values else None, b if b.values else None, None, None)
-    ratio = a.median / b.median if b.median else None
-    enough = min(len(a.values), len(b.values)) >= FEWEST_BOOTS
-    return Row(measure, a, b, ratio, _interval(a.values, b.values) if ratio is not None and enough else None)
-
-
-def _interval(first: Sequence[float], second: Sequence[float]) -> tuple[float, float] | None:
-    """95 % of the ratios of medians of boots drawn again and again (a bootstrap of percentiles, over boots)."""
-    draw = random.Random(SEED)  # noqa: S311 (statistics)
-    ratios = []
-    for _ in range(DRAWS):
-        below = statistics.median(draw.choices(second, k=len(second)))
-        if below:
-            ratios.append(statistics.median(draw.choices(first, k=len(first))) / below)
-    return tuple(np.percentile(ratios, (2.5, 97.5)).tolist()) if ratios else None
+    ratio = bootstrapped_ratio(a.values, b.values, SEED)
+    if ratio is None:
+        return Row(measure, a, b, None, None)
+    low, high = ratio.low, ratio.high
+    return Row(measure, a, b, ratio.median, None if low is None or high is None else (low, high))
 
 
 def _median_us(times: npt.NDArray[np.int64] | npt.NDArray[np.float64]) -> float | None:
     return float(np.median(times)) / 1000 if len(times) else None
+
+
+def _longer_than_probes(corrected: npt.NDArray[np.float64], measured: npt.NDArray[np.int64]) -> float | None:
+    """The median less the probes, where it is at least what was taken off; else the method cannot tell it."""
+    found, whole = _median_us(corrected), _median_us(measured)
+    return found if found is not None and whole is not None and 2 * found >= whole else None
 
 
 def _per(calls: Mapping[str, int], frames: int) -> float | None:
@@ -173,8 +174,8 @@ def shown(comparison: Comparison, width: int = 80) -> str:
         if row.measure.study:
             lines.append(f"    the study: {row.measure.study}")
     lines.append("")
-    if min(comparison.boots) < FEWEST_BOOTS:
-        lines.append(f"No intervals: they need {FEWEST_BOOTS} boots of each.")
+    if min(comparison.boots) < LEAST_FOR_INTERVAL:
+        lines.append(f"No intervals: they need {LEAST_FOR_INTERVAL} boots of each.")
     elif not comparison.interleaved:
         lines.append("The boots did not take turns, so a change of the machine's load looks like a difference.")
     if Method.UPROBES.value in comparison.methods:

@@ -90,10 +90,12 @@ class Frames:
     set_off: npt.NDArray[np.int64]  # frames to the guest, for each frame from it that set off any
     syscalls: dict[Direction, dict[str, int]]  # per direction: name -> calls
     until_syscall: npt.NDArray[np.int64]  # ns from where a frame left the NIC model to the system call that sends it
+    until_syscall_corrected: npt.NDArray[np.float64]  # the same, less the probes in it
     syscall: npt.NDArray[np.int64]  # ns of that call
     whole: npt.NDArray[np.int64]  # ns of the outermost call in which a frame was sent
     whole_corrected: npt.NDArray[np.float64]  # the same, less the probes in it
     to_guest_whole: npt.NDArray[np.int64]  # ns of the call that handed a frame to the NIC, outside of libslirp's input
+    to_guest_corrected: npt.NDArray[np.float64]  # the same, less the probes in it
 
 
 @dataclass(frozen=True)
@@ -280,6 +282,9 @@ class _Rows:
         top = self._outermost()
         sent = np.flatnonzero(sending)
         alone = self.is_nic & ~self.under_backend
+        until = self.calls["begin"][sent] - self.calls["begin"][top[sent]]
+        corrected = self.duration - self._taken_off()
+        handed = np.unique(self._handing(np.flatnonzero(alone)))
         return Frames(
             to_network=len(backend),
             to_guest=int(self.is_nic.sum()),
@@ -289,12 +294,30 @@ class _Rows:
             quiet=int(((sends == 0) & (set_off == 0)).sum()),
             set_off=set_off[set_off > 0],
             syscalls=self._syscalls(),
-            until_syscall=self.calls["begin"][sent] - self.calls["begin"][top[sent]],
+            until_syscall=until,
+            until_syscall_corrected=until - self._probes_between(top[sent], sent),
             syscall=self.duration[sent],
             whole=self.duration[np.unique(top[sent])],
-            whole_corrected=(self.duration - self._taken_off())[np.unique(top[sent])],
-            to_guest_whole=self.duration[np.unique(self._handing(np.flatnonzero(alone)))],
+            whole_corrected=corrected[np.unique(top[sent])],
+            to_guest_whole=self.duration[handed],
+            to_guest_corrected=corrected[handed],
         )
+
+    def _probes_between(self, outer: npt.NDArray[np.int64], inner: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+        """The probes' part of the time from the beginning of calls to that of calls in them.
+
+        Of calls that began and ended between, all of it; of those around the inner one, the half that lies at their
+        beginnings.
+        """
+        pair, inside = self._costs()
+        around = np.zeros(len(pair))  # sums over all calls around each one
+        for level in self.levels[1:]:
+            around[level] = around[self.parent[level]] + pair[self.parent[level]]
+        before = np.concatenate([[0.0], np.cumsum(pair)])
+        # Rows are in the order of beginnings: those from the outer to the inner one all lie within the outer.
+        between = before[inner] - before[outer + 1]
+        halves = (around[inner] - pair[outer] - inside[outer] - (pair - inside)[inner]) / 2
+        return np.asarray(between - halves, np.float64)
 
     def _sending(self) -> npt.NDArray[np.bool_]:
         inside = self.parent >= 0

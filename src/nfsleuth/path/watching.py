@@ -21,6 +21,7 @@ class Wishes:
     baseline: float = 1.0  # seconds before and after, for the overhead; 0 for none
     stepped: bool = False  # watch functions that the kernel must single-step as well
     most_events: int = MOST_EVENTS
+    over: Callable[[], bool] = lambda: False  # asked again and again; true ends the recording before its time
 
 
 def until_over(process: Process, wishes: Wishes, pause: float, look: Callable[[], int]) -> str:
@@ -33,6 +34,8 @@ def until_over(process: Process, wishes: Wishes, pause: float, look: Callable[[]
         while (left := deadline - time.monotonic()) > 0:
             time.sleep(min(pause, left))
             count = look()
+            if wishes.over():
+                break
             if not process.alive():
                 return "the guest ended while it was recorded"
             if count > wishes.most_events:

@@ -9,8 +9,9 @@ from __future__ import annotations
 import functools
 import io
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ParamSpec
 
 from nfsleuth.bandwidth.plan import LARGE, human
@@ -115,12 +116,13 @@ def timings(runs: Sequence[Timings]) -> Figure:
 
 @_styled
 def read_times(runs: Sequence[Timings], *, large: bool | None = None, logarithmic: bool = False) -> Figure:
-    """Read time against size, a line per run, with 95 % intervals. large: only files of 100 MB and more, or only
-    smaller ones; None: all."""
+    """Read time against size, a line per run, with 95 % intervals. large: only files from `LARGE` on, or only
+    smaller ones; None: all. Of a single size the times are bars."""
     figure, axes = _figure(1, 1, (6, 4))
     title = "Read time" if large is None else "Read time, large files" if large else "Read time, small files"
     _times(axes[0][0], _drawable(runs), title, large=large, logarithmic=logarithmic)
-    axes[0][0].legend()
+    if axes[0][0].get_legend_handles_labels()[0]:
+        axes[0][0].legend()
     return figure
 
 
@@ -256,12 +258,14 @@ def _drawable(runs: Sequence[Timings]) -> list[Timings]:
 
 def _times(axes: Axes, runs: Sequence[Timings], title: str, *, large: bool | None, logarithmic: bool = True) -> None:
     """Lines of read times; on logarithmic axes if all sizes are wanted and `logarithmic`."""
-    shown: set[int] = set()
+    shown = {size for run in runs for size in run.counted() if large is None or (size >= LARGE) == large}
+    if len(shown) == 1:
+        _bars_of_seconds(axes, runs, title, *shown)
+        return
     for number, run in enumerate(runs):
-        rows = [r for r in run.results() if large is None or (r.size >= LARGE) == large]
+        rows = [r for r in run.results() if r.size in shown]
         if not rows:
             continue
-        shown |= {r.size for r in rows}
         middle = [r.seconds.median for r in rows]
         low = [m - (r.seconds.low or m) for m, r in zip(middle, rows, strict=True)]
         high = [(r.seconds.high or m) - m for m, r in zip(middle, rows, strict=True)]
@@ -284,6 +288,19 @@ def _times(axes: Axes, runs: Sequence[Timings], title: str, *, large: bool | Non
     axes.set_xlabel("file size")
     axes.set_ylabel("seconds")
     axes.set_title(title, loc="left")
+
+
+def _bars_of_seconds(axes: Axes, runs: Sequence[Timings], title: str, size: int) -> None:
+    """What reading a file of one size took each run; a line takes two sizes."""
+    rows = [(run, result) for run in runs for result in run.results() if result.size == size]
+    for number, (run, result) in enumerate(rows):
+        took = result.seconds
+        ends = [[took.median - (took.low or took.median)], [(took.high or took.median) - took.median]]
+        axes.barh(number, took.median, 0.6, xerr=ends, capsize=2, color=COLOURS[runs.index(run) % len(COLOURS)])
+    axes.set_yticks(range(len(rows)), [_label(run.label or run.target) for run, _ in rows])
+    axes.invert_yaxis()
+    axes.set_xlabel("seconds")
+    axes.set_title(f"{title} of {human(size)}", loc="left")
 
 
 def _apart(sizes: Sequence[int]) -> list[int]:
@@ -350,3 +367,50 @@ def draw_labels(axes: Axes, cell: Cell) -> None:
 
 def _label(text: str) -> str:
     return shortened(visible(text).encode("ascii", "backslashreplace").decode(), LABEL)
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """A heat map: a value for each row and column, None where there is none. digits: behind the point."""
+
+    title: str
+    rows: Sequence[str]
+    columns: Sequence[str]
+    values: Mapping[tuple[str, str], float | None]
+    digits: int = 1
+    more_is_better: bool = True  # dark is good
+
+
+@_styled
+def heat_maps(grids: Sequence[Grid]) -> Figure:
+    """Grids side by side, two in a row, on logarithmic colours, with their numbers in the fields."""
+    rows = -(-len(grids) // 2)
+    height = max(1.1 + 0.26 * len(grid.rows) for grid in grids)
+    figure, axes = _figure(rows, min(len(grids), 2), (9, height * rows))
+    panels = [panel for line in axes for panel in line]
+    for panel, grid in zip(panels, grids, strict=False):
+        _heat_map(panel, grid)
+    for panel in panels[len(grids) :]:
+        panel.set_axis_off()
+    return figure
+
+
+def _heat_map(axes: Axes, grid: Grid) -> None:
+    from matplotlib.colors import LogNorm
+
+    table = [[grid.values.get((row, column)) for column in grid.columns] for row in grid.rows]
+    shown = [[math.nan if value is None or value <= 0 else value for value in line] for line in table]
+    found = [value for line in shown for value in line if not math.isnan(value)]
+    low, high = (min(found), max(found)) if found else (1.0, 1.0)
+    norm = LogNorm(low, high if high > low else low * 2)
+    axes.imshow(shown, cmap="Blues" if grid.more_is_better else "Blues_r", norm=norm, aspect="auto")
+    for y, line in enumerate(table):
+        for x, value in enumerate(line):
+            place = 0.0 if value is None or value <= 0 else float(norm(value))
+            dark = value is not None and value > 0 and (place > 0.6 if grid.more_is_better else place < 0.4)
+            text = "-" if value is None else f"{value:,.{grid.digits}f}"
+            axes.text(x, y, text, ha="center", va="center", fontsize=7, color="white" if dark else "black")
+    axes.set_xticks(range(len(grid.columns)), [_label(column) for column in grid.columns])
+    axes.set_yticks(range(len(grid.rows)), [_label(row) for row in grid.rows])
+    axes.grid(visible=False)
+    axes.set_title(grid.title, loc="left")

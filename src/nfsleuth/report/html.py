@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from nfsleuth.bandwidth.plan import human
 from nfsleuth.clients.rates import LIMITS, Limit
-from nfsleuth.report import plots, words
+from nfsleuth.report import plots, study_values, words
 from nfsleuth.report.escape import shortened, visible
 from nfsleuth.report.templating import environment
 from nfsleuth.verdict.model import Report, Verdict, Weighed
@@ -49,6 +49,7 @@ def page(report: Report, version: str = "") -> str:
         over_time={v.id: Markup(plots.over_time(v)) for v in report.clients[:MOST_DRAWN]},  # noqa: S704
         beside={v.id: Markup(plots.beside_profile(report, v)) for v in report.clients[:MOST_DRAWN]},  # noqa: S704
         limits=tuple(zip(LIMITS, Limit, strict=True)),
+        study=study_values.TABLE_2,
     )
 
 

@@ -98,6 +98,7 @@ def client(verdict: Verdict) -> dict[str, Any]:
         },
         "writes": {"calls": facts.writes.calls, "bytes": facts.writes.bytes},
         "rates": [_cell(kind, facts.rates.cells[kind]) for kind in sorted(facts.rates.cells)],
+        "untimed": {"intervals": facts.untimed, "bytes": facts.untimed_bytes},
         "evidence": [evidence(w) for w in verdict.weighed],
     }
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from nfsleuth.bandwidth.recognise import recognise
-from nfsleuth.report import figures, words
+from nfsleuth.report import figures, study_values, words
 from nfsleuth.report.escape import shortened, visible
 from nfsleuth.sharing.result import Sharing
 from nfsleuth.verdict.model import Report, Verdict
@@ -43,7 +43,8 @@ _SETTINGS = {
 
 
 def read_rates(report: Report) -> str:
-    """Bars: MB/s (10⁶ bytes) that each client read while a READ was outstanding. Empty if nobody read."""
+    """Bars: MB/s (10⁶ bytes) that each client read while a READ was outstanding; dotted, the study's. Empty if nobody
+    read."""
     rates = [(rate, verdict) for verdict in report.clients if (rate := words.read_rate(verdict))]
     rates = sorted(rates, key=lambda item: -item[0])[:MOST]
     if not rates:
@@ -52,6 +53,8 @@ def read_rates(report: Report) -> str:
     def draw(axes: Axes) -> None:
         values = [rate for rate, _ in rates]
         bars = axes.barh(range(len(rates)), values, height=0.62, color=[_STATES[v.state] for _, v in rates])
+        for mean in study_values.TABLE_2.values():
+            axes.axvline(mean, color=_LINE, linestyle=":", linewidth=1, zorder=0)
         axes.bar_label(bars, labels=[f"{value:.3g}" for value in values], padding=4)
         axes.set_xlabel("MB/s while reading")
         axes.set_xlim(0, max(values) * 1.12)

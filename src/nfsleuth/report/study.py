@@ -3,16 +3,17 @@
 R. Jellinek, A. Vail, "NFS Trace Deconstruction". Each of its tables and figures stands beside what was measured here:
 Table 1 with what is known of its prefixes today, Table 2, figures 1 and 2; further figures (of packets inside a
 hypervisor) are passed in by whoever measured them. Nothing is bent: what did not come out as in the study is said.
-The study's figures are curves without numbers, so its own lines are not drawn.
+The study's figures are curves without numbers, so its own lines are not drawn. The page, the Markdown and the image
+files have the same figures, which are made here.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from nfsleuth.bandwidth.numbers import Interval
 from nfsleuth.bandwidth.plan import LARGE, human
@@ -21,11 +22,13 @@ from nfsleuth.clients.rates import LIMITS, Limit, Rates
 from nfsleuth.evidence.rules import MacPrefix, Rules, mac_range
 from nfsleuth.report import figures, study_values
 from nfsleuth.report.escape import visible
+from nfsleuth.report.sections import Picture, Section, Table, markdown_table, picture_text, plain, section_text
 from nfsleuth.report.templating import environment
 from nfsleuth.verdict.paper import TABLE_1
 
 if TYPE_CHECKING:
     from jinja2 import Template
+    from markupsafe import Markup
     from matplotlib.figure import Figure
 
 # What became of a prefix whose owner's name alone would mislead.
@@ -38,14 +41,17 @@ SINCE = {
     "00:05:69": "old ESX guests",
 }
 
+KINDS = ("svg", "png")  # of image files
+MISSING = "Figures 3 to 5"
 
-@dataclass(frozen=True, slots=True)
-class Picture:
-    """A figure that somebody else drew. svg: the text of an ``<svg>`` element, trusted."""
 
+class Drawing(NamedTuple):
+    """A figure that is drawn when it is wanted."""
+
+    name: str
     title: str
-    svg: str
-    caption: str = ""
+    caption: str
+    draw: Callable[[], Figure]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,28 +59,21 @@ class Study:
     """What was measured.
 
     runs: one per configuration, with its label ("native", "virtio bridged", ...). rates: what a capture told of the
-    same configurations, by label. conditions: lines on machines, versions and circumstances. pictures: further figures.
+    same configurations, by label. conditions: lines on machines, versions and circumstances. pictures, sections:
+    further figures, and what else was measured. missing: why there are no figures 3 to 5 among the pictures, and how to
+    get them.
     """
 
     runs: Sequence[Timings]
     rates: Mapping[str, Rates] = field(default_factory=dict)
     conditions: Sequence[str] = ()
     pictures: Sequence[Picture] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Table:
-    """Rows of text under titles; `numbers`: columns that are aligned on the right."""
-
-    titles: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    numbers: frozenset[int] = frozenset()
+    sections: Sequence[Section] = ()
+    missing: str = ""
 
 
 def page(study: Study, version: str = "") -> str:
     """One HTML page that needs nothing else. version: of nfsleuth."""
-    from markupsafe import Markup
-
     return _template().render(
         study=study,
         version=version,
@@ -82,34 +81,55 @@ def page(study: Study, version: str = "") -> str:
         table_2=table_2(study.runs),
         findings=findings(study.runs),
         limited=limited(study.rates),
-        drawn=[(title, caption, Markup(svg)) for title, caption, svg in _drawn(study.runs)],  # noqa: S704
-        pictures=[(visible(p.title), visible(p.caption), Markup(p.svg)) for p in study.pictures],  # noqa: S704 - see Picture
-        notes=_notes(study.runs),
+        drawn=_elements(pictures(study.runs)),
+        pictures=_elements(study.pictures),
+        missing=MISSING,
+        notes=notes(study.runs),
     )
 
 
-def markdown(study: Study, images: Mapping[str, str] | None = None) -> str:
-    """The same as Markdown. images: file name by title of a figure, as in `image_files`; without one it is left out."""
-    parts = [
-        "# The 2013 study beside this run",
-        "## Table 1: MAC prefixes of hypervisors, then and now",
-        _md(table_1()),
-    ]
-    parts += ["## Table 2: read bandwidth", _md(table_2(study.runs)), *(f"- {line}" for line in findings(study.runs))]
-    for title, caption, _ in _drawn(study.runs):
-        if images and title in images:
-            parts += [f"## {title}", f"![{title}]({images[title]})", caption]
-    parts += [f"## {_plain(p.title)}\n\n{_plain(p.caption)}" for p in study.pictures]
+def sections(study: Study) -> list[str]:
+    """The same as parts of a Markdown text, beside which `images` lie; conditions are left to whoever writes it."""
+    parts = ["## Table 1: MAC prefixes of hypervisors, then and now", markdown_table(table_1())]
+    parts += ["## Table 2: read bandwidth", markdown_table(table_2(study.runs))]
+    parts.append("\n".join(f"- {line}" for line in findings(study.runs)))
+    parts += [picture_text(picture) for picture in pictures(study.runs)]
+    parts += [section_text(section) for section in study.sections]
+    parts += [picture_text(picture) for picture in study.pictures]
+    if study.missing:
+        parts += [f"## {MISSING}", plain(study.missing)]
     if study.rates:
-        parts += ["## What limited each configuration", _md(limited(study.rates))]
-    lines = [f"- {_plain(line)}" for line in (*study.conditions, *_notes(study.runs))]
-    parts += ["## Conditions", "\n".join(lines) or "None are noted."]
-    return "\n\n".join(parts) + "\n"
+        parts += ["## What limited each configuration", markdown_table(limited(study.rates))]
+    return parts
 
 
-def image_files(study: Study, kind: str = "svg") -> dict[str, bytes]:
-    """The figures as files of a format of `formats.FORMATS`, by title."""
-    return {title: figures.render(draw(), kind) for title, _, draw in _figures(study.runs)}
+def images(study: Study) -> dict[str, bytes]:
+    """The figures as files, by name: SVG, and PNG of those that are drawn here."""
+    found = {f"{picture.name}.svg": picture.svg.encode() for picture in study.pictures}
+    return found | drawn(study.runs)
+
+
+def drawn(runs: Sequence[Timings], *, bars: bool = True) -> dict[str, bytes]:
+    """The figures of readings as files, by name. bars: whether the runs' rates may be compared."""
+    return {
+        f"{one.name}.{kind}": figures.render(one.draw(), kind) for one in drawings(runs, bars=bars) for kind in KINDS
+    }
+
+
+def pictures(runs: Sequence[Timings]) -> list[Picture]:
+    """The figures of readings as elements of a page."""
+    found = []
+    for one in drawings(runs):
+        text = figures.render(one.draw(), "svg").decode()
+        found.append(Picture(one.title, text[text.index("<svg") :], one.caption, one.name))
+    return found
+
+
+def _elements(shown: Sequence[Picture]) -> list[tuple[str, str, Markup]]:
+    """Title, caption and element of each."""
+    from markupsafe import Markup
+
+    return [(visible(p.title), visible(p.caption), Markup(p.svg)) for p in shown]  # noqa: S704 - see Picture
 
 
 def table_1() -> Table:
@@ -193,40 +213,44 @@ def _by_configuration(runs: Sequence[Timings]) -> dict[str, Interval]:
     return found
 
 
+def rate_text(rate: Interval) -> str:
+    """A rate with its interval: ``26.4 (24.9 to 27.9)``."""
+    return f"{rate.median:.1f}" + ("" if rate.low is None else f" ({_between(rate)})")
+
+
+def _between(interval: Interval) -> str:
+    return "-" if interval.low is None or interval.high is None else f"{interval.low:.1f} to {interval.high:.1f}"
+
+
 def _cells(interval: Interval, native: Interval | None) -> tuple[str, str, str]:
-    between = "-" if interval.low is None or interval.high is None else f"{interval.low:.1f} to {interval.high:.1f}"
-    return f"{interval.median:.1f}", between, f"{interval.median / native.median:.3f}" if native else "-"
+    return f"{interval.median:.1f}", _between(interval), f"{interval.median / native.median:.3f}" if native else "-"
 
 
-def _figures(runs: Sequence[Timings]) -> list[tuple[str, str, Callable[[], Figure]]]:
-    """Title, caption and drawing of each figure that there are readings for."""
+def drawings(runs: Sequence[Timings], *, bars: bool = True) -> list[Drawing]:
+    """The figures that there are readings for."""
     sizes = {size for run in runs for size in run.counted()}
     small, large = sorted(s for s in sizes if s < LARGE), sorted(s for s in sizes if s >= LARGE)
-    caption = "Medians with 95 % bootstrap intervals; files of {}."
-    found: list[tuple[str, str, Callable[[], Figure]]] = []
+    count = sum(1 for run in runs if run.counted())
+    few = f" The first {figures.MOST_RUNS} of {count} clients." if count > figures.MOST_RUNS else ""
+    caption = "Medians with 95 % bootstrap intervals; files of {}." + few
+    found = []
     if small:
         what = caption.format(", ".join(map(human, small)))
-        found.append(("Figure 1: small files", what, lambda: figures.read_times(runs, large=False)))
+        draw = partial(figures.read_times, runs, large=False)
+        found.append(Drawing("figure-1", "Figure 1: small files", what, draw))
     if large:
         what = caption.format(", ".join(map(human, large)))
-        found.append(("Figure 2: large files", what, lambda: figures.read_times(runs, large=True)))
-    if sizes:
-        what = "Time against size on logarithmic axes."
-        found.append(("All files", what, lambda: figures.read_times(runs, logarithmic=True)))
-        found.append(("Table 2 as bars", "Grey: the study.", lambda: figures.bandwidths(runs)))
+        draw = partial(figures.read_times, runs, large=True)
+        found.append(Drawing("figure-2", "Figure 2: large files", what, draw))
+    if len(sizes) > 1:
+        what = "Time against size on logarithmic axes." + few
+        found.append(Drawing("all-files", "All files", what, partial(figures.read_times, runs, logarithmic=True)))
+    if sizes and bars:
+        found.append(Drawing("table-2", "Table 2 as bars", "Grey: the study." + few, partial(figures.bandwidths, runs)))
     return found
 
 
-def _drawn(runs: Sequence[Timings]) -> list[tuple[str, str, str]]:
-    """Title, caption and SVG element of each figure."""
-    found = []
-    for title, caption, draw in _figures(runs):
-        text = figures.render(draw(), "svg").decode()
-        found.append((title, caption, text[text.index("<svg") :]))
-    return found
-
-
-def _notes(runs: Sequence[Timings]) -> list[str]:
+def notes(runs: Sequence[Timings]) -> list[str]:
     """What the runs themselves say about how they went."""
     found = []
     for run in runs:
@@ -237,19 +261,6 @@ def _notes(runs: Sequence[Timings]) -> list[str]:
         found += [f"{name}: {note}" for note in run.notes]
         found += [f"{name}: ended early: {run.problem}"] if run.problem else []
     return found
-
-
-def _plain(text: str) -> str:
-    """Text for Markdown: visible, and no HTML."""
-    return visible(text).replace("<", "&lt;")
-
-
-def _md(table: Table) -> str:
-    """A table as Markdown."""
-    rule = ["---:" if n in table.numbers else "---" for n in range(len(table.titles))]
-    escaped = [[_plain(cell).replace("|", "\\|") for cell in row] for row in (table.titles, *table.rows)]
-    lines = [escaped[0], rule, *escaped[1:]]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 @cache

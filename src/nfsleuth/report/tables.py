@@ -114,7 +114,7 @@ def connections(rows: Array) -> pl.DataFrame:
             columns[f"{name}_{suffix}"] = pl.Series(np.ascontiguousarray(rows[name][:, side]))
     for name in ("calls", "replies", "nfs_calls", "errors", "reads", "read_bytes", "read_busy"):
         columns[name] = pl.Series(rows[name])
-    for name in ("writes", "write_bytes", "write_busy"):
+    for name in ("writes", "write_bytes", "write_busy", "untimed", "untimed_bytes"):
         columns[name] = pl.Series(rows[name])
     return pl.DataFrame(columns)
 

@@ -175,6 +175,8 @@ def reset(s, c):
     conn["writes"] = 0
     conn["write_bytes"] = 0
     conn["last_call"] = 0
+    conn["untimed"] = 0
+    conn["untimed_bytes"] = 0
     conn["names_left"] = s["control"][Control.NAMES]
     conn["clock_next"] = 0
     conn["clock_taken"] = 0
@@ -304,6 +306,8 @@ def emit(s, c):
     row["write_bytes"] = conn["write_bytes"]
     row["write_busy"] = conn["busy"][WRITE] + conn["busy_until"][WRITE] - conn["busy_from"][WRITE]
     row["last_call"] = conn["last_call"]
+    row["untimed"] = conn["untimed"]
+    row["untimed_bytes"] = conn["untimed_bytes"]
 
 
 @part

@@ -6,8 +6,9 @@ receiver's window. This is the method of T-RAT (Zhang, Breslau, Paxson, Shenker,
 internet flow rates", SIGCOMM 2002) with RPC's knowledge of who waits for whom.
 
 An interval ends with the call that comes after it has moved `ENOUGH` and lasted `LONG`, or where nothing was
-outstanding for `OVER`; one that moved less than `LEAST` is let go. What its parts mean for the client is decided
-later, over whole intervals (`clients.rates`).
+outstanding for `OVER`. One that moved less than `LEAST`, in which nothing was answered or messages are missing, is let
+go and counted in its connection. What its parts mean for the client is decided later, over whole intervals
+(`clients.rates`).
 
 Everything is judged where the capture was made. Beside the server, waiting for a reply is the server's time alone;
 elsewhere the way to it counts as the server's.
@@ -279,6 +280,8 @@ def message_ends(s, k):
 def messages_lost(s, c):
     """Messages are missing from the capture: what is outstanding is not known, and the interval is spoilt."""
     flow = s["flows"][c]
+    if flow["open"] == 1:
+        _let_go(s, c)
     flow["open"] = 0
     flow["waiting"] = 0
     flow["calling"] = 0
@@ -335,6 +338,18 @@ def _close(s, c):
     if handshake >= 0 and (so_far["shortest_ack"] < 0 or handshake < so_far["shortest_ack"]):
         so_far["shortest_ack"] = handshake  # a client that takes its time with data may be quick without
     n = s["control"][Control.INTERVALS]
-    if so_far["bytes"][0] + so_far["bytes"][1] >= LEAST and n < len(s["intervals"]):
+    moved = so_far["bytes"][0] + so_far["bytes"][1] >= LEAST and so_far["calls"] > 0 and so_far["end"] > so_far["begin"]
+    if moved and n < len(s["intervals"]):
         s["control"][Control.INTERVALS] = n + 1
         s["intervals"][n] = so_far
+    else:
+        _let_go(s, c)
+
+
+@part
+def _let_go(s, c):
+    """No rate is taken of this interval."""
+    conn = s["conns"][c]
+    so_far = s["so_far"][c]
+    conn["untimed"] += 1
+    conn["untimed_bytes"] += so_far["bytes"][0] + so_far["bytes"][1]

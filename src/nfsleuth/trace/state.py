@@ -73,6 +73,8 @@ CONN = np.dtype(
         ("writes", np.int64),
         ("write_bytes", np.int64),
         ("last_call", np.int64),
+        ("untimed", np.int64),
+        ("untimed_bytes", np.int64),
         # Stretches of time with transfers outstanding, of READ and of WRITE (trace.transfers):
         ("busy", np.int64, 2),  # ns, in the stretches that are over
         ("busy_floor", np.int64, 2),  # when the last of these ended

@@ -111,6 +111,8 @@ CONNECTION = np.dtype(
         ("write_bytes", np.int64),
         ("write_busy", np.int64),
         ("last_call", np.int64),  # time of the client's last RPC call, 0 none: keep-alives and the server do not count
+        ("untimed", np.int64),  # stretches with RPC that became no INTERVAL: too short, unanswered, messages missing
+        ("untimed_bytes", np.int64),  # of RPC messages in these
     ],
     align=True,
 )

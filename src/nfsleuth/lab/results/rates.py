@@ -1,32 +1,17 @@
-"""Read rates: timings of single files come in, medians with their spread go out, by client and configuration."""
+"""Readings by client: timings of single files come in, a run of each client goes out, as `nfsleuth bench` has them."""
 
 from __future__ import annotations
 
-import statistics
-from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Iterable
 
+from nfsleuth.bandwidth import timings as readings
+from nfsleuth.bandwidth.timings import Timings
 from nfsleuth.lab.model import Experiment, Guest, Native
 from nfsleuth.lab.outcome import Timing
 from nfsleuth.report.study_values import TABLE_2
 
-STUDY: Mapping[str, float] = TABLE_2  # MB/s by configuration, the fastest first
 STUDY_NICS = {"virtio-net-pci": "virtio", "rtl8139": "RTL8139"}
 STUDY_BACKENDS = {"tap": "bridged", "user": "NAT"}
-
-
-class Spread(NamedTuple):
-    """A median with the lowest and the highest of `rounds` values."""
-
-    median: float
-    low: float
-    high: float
-    rounds: int
-
-
-def spread(values: Sequence[float]) -> Spread:
-    """The spread of at least one value."""
-    return Spread(statistics.median(values), min(values), max(values), len(values))
 
 
 def configuration(client: Guest | Native) -> str:
@@ -39,48 +24,42 @@ def configuration(client: Guest | Native) -> str:
     return f"{nic}, {backend}" if nic and backend else ""
 
 
-def by_client(timings: Iterable[Timing]) -> dict[str, Spread]:
-    """MB/s (10⁶ bytes) of each client over its rounds; the rate of a round is all its bytes by all its seconds."""
-    octets: dict[tuple[str, int], int] = {}
-    seconds: dict[tuple[str, int], float] = {}
+def counted(experiment: Experiment, timings: Iterable[Timing]) -> list[Timing]:
+    """The readings that count: where QEMU is recorded, all but the first of each boot that has several.
+
+    In it QEMU translates what later ones run.
+    """
+    found = list(timings)
+    if not experiment.path:
+        return found
+    several = {(timing.client, timing.boot, timing.octets) for timing in found if timing.round > 1}
+    return [t for t in found if t.round > 1 or (t.client, t.boot, t.octets) not in several]
+
+
+def by_client(experiment: Experiment, timings: Iterable[Timing]) -> dict[str, Timings]:
+    """What each client read; the study's configurations come first, in its order.
+
+    A run's label is the configuration that the client is the first of, else the client's name. Readings that took no
+    time by the client's clock are left out.
+    """
+    rows: dict[str, list[dict[str, object]]] = {}
     for timing in timings:
-        key = timing.client, timing.round
-        octets[key] = octets.get(key, 0) + timing.octets
-        seconds[key] = seconds.get(key, 0.0) + timing.seconds
-    rounds: dict[str, list[float]] = {}
-    for (client, _), total in octets.items():
-        took = seconds[client, _]
-        if took > 0:
-            rounds.setdefault(client, []).append(total / took / 1e6)
-    return {client: spread(rates) for client, rates in rounds.items()}
+        if timing.seconds > 0:
+            rows.setdefault(timing.client, []).append(timing.as_json())
+    first = {configuration(client): client.name for client in reversed(experiment.clients)}
+    labels = {client.name: client.name for client in experiment.clients} | {
+        name: label for label, name in first.items() if label
+    }
+    order = list(TABLE_2)
+    found = {}
+    for client in sorted(experiment.clients, key=lambda c: _place(order, labels[c.name])):
+        block = experiment.workload(client).block
+        mine = {client.name: labels[client.name]}
+        for run in readings.from_rows(rows.get(client.name, []), experiment.server.address, block, mine):
+            run.client_cache = "dropped before each reading"  # agent.sh does; libnfs keeps nothing
+            found[client.name] = run
+    return found
 
 
-def by_configuration(experiment: Experiment, timings: Iterable[Timing]) -> dict[str, Spread]:
-    """MB/s by configuration of the study, in its order. Of several clients of one configuration the first counts."""
-    rates = by_client(timings)
-    found: dict[str, Spread] = {}
-    for client in experiment.clients:
-        name = configuration(client)
-        if name and client.name in rates:
-            found.setdefault(name, rates[client.name])
-    return {name: found[name] for name in STUDY if name in found}
-
-
-def seconds_by_size(timings: Iterable[Timing], client: str) -> dict[int, Spread]:
-    """Seconds that `client` took to read a file, by its size in bytes, over the rounds."""
-    found: dict[int, list[float]] = {}
-    for timing in timings:
-        if timing.client == client:
-            found.setdefault(timing.octets, []).append(timing.seconds)
-    return {octets: spread(found[octets]) for octets in sorted(found)}
-
-
-def turned_round(measured: Mapping[str, Spread]) -> list[tuple[str, str]]:
-    """Pairs of configurations, faster first in the study, that this run has the other way round."""
-    names = [name for name in STUDY if name in measured]
-    return [
-        (fast, slow)
-        for number, fast in enumerate(names)
-        for slow in names[number + 1 :]
-        if measured[fast].median < measured[slow].median
-    ]
+def _place(order: list[str], label: str) -> int:
+    return order.index(label) if label in order else len(order)

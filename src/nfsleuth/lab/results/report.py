@@ -1,44 +1,57 @@
-"""The report of a run in Markdown: the study's Table 2 with this run beside it, figures, every client, conditions."""
+"""The report of a run in Markdown: the study with this run beside it, figures, every client, conditions."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from nfsleuth.bandwidth.numbers import Interval
 from nfsleuth.lab.model import Experiment, Guest, Native
 from nfsleuth.lab.outcome import Timing
-from nfsleuth.lab.results.figures import figures
-from nfsleuth.lab.results.rates import STUDY, Spread, by_client, by_configuration, turned_round
+from nfsleuth.lab.results.rates import by_client, counted
+from nfsleuth.lab.results.study import Extra, study
+from nfsleuth.report import study as beside
 from nfsleuth.report.escape import visible
-
-TITLES = {
-    "table-2": "Read rates of the study's configurations, beside this run",
-    "figure-1": "Figure 1: time to read a small file",
-    "figure-2": "Figure 2: time to read a large file",
-}
+from nfsleuth.report.sections import markdown_table, picture_text, plain, section_text, table_of
+from nfsleuth.verdict.model import Verdict
 
 
-def pages(experiment: Experiment, timings: Sequence[Timing], run: Mapping[str, Any]) -> dict[str, bytes]:
-    """report.md and its figures, by file name. `run`: what run.json holds."""
-    drawn = figures(experiment, timings)
-    return {"report.md": markdown(experiment, timings, run, sorted(drawn)).encode(), **drawn}
+def pages(
+    experiment: Experiment,
+    timings: Sequence[Timing],
+    run: Mapping[str, Any],
+    *,
+    clients: Sequence[Verdict] = (),
+    extra: Extra | None = None,
+    version: str = "",
+) -> dict[str, bytes]:
+    """report.md and its figures by file name, and study.html where configurations of the study read in turn.
 
-
-def markdown(
-    experiment: Experiment, timings: Sequence[Timing], run: Mapping[str, Any], images: Sequence[str] = ()
-) -> str:
-    """The report as text. `images`: names of the figures that lie beside it."""
-    measured = by_configuration(experiment, timings)
+    run: what run.json holds. clients: what `identify` found in a capture of the run. extra: what recordings inside QEMU
+    add. version: of nfsleuth.
+    """
+    extra = extra or Extra()
+    runs = by_client(experiment, counted(experiment, timings))
+    lines = conditions(experiment, run)
+    rates = {name: found[0] for name, one in runs.items() if (found := one.bandwidth())}
     parts = [f"# {visible(experiment.title)}", _summary(experiment, timings, run)]
-    if len(measured) > 1 and experiment.start == "in turn":  # else rates are not comparable
-        parts += ["## Table 2 of the study, and this run", _table2(measured), _order(measured), _images(images)]
-    elif images:
-        parts += ["## Figures", _images(images)]
-    if grid := _grid(experiment, timings):
-        parts += ["## NIC models and backends", "Read rate, MB/s: median over the rounds.", grid]
-    parts += ["## Clients", _clients(experiment, timings, run), "## Conditions"]
-    parts.append("\n".join(f"- {line}" for line in conditions(experiment, run)))
-    return "\n\n".join(part for part in parts if part) + "\n"
+    if studied := study(experiment, runs, clients, lines, extra):
+        drawn = beside.images(studied)
+        parts += beside.sections(studied)
+        lines += beside.notes(studied.runs)
+    else:
+        more = extra.drawn()
+        drawn = beside.drawn([*runs.values()], bars=experiment.start == "in turn")
+        parts += ["## Figures"] * bool(drawn) + [f"![{name}]({name})" for name in drawn if name.endswith(".svg")]
+        parts += [section_text(section) for section in extra.sections]
+        parts += [picture_text(picture) for picture in more]
+        drawn |= {f"{picture.name}.svg": picture.svg.encode() for picture in more}
+    if not extra.sections and (grid := _grid(experiment, rates)):
+        parts += ["## NIC models and backends", "Read rate, MB/s: median over readings of the largest files.", grid]
+    parts += ["## Clients", _clients(experiment, rates, run), "## Conditions"]
+    parts.append("\n".join(f"- {plain(line)}" for line in lines))
+    pages = {"report.md": ("\n\n".join(part for part in parts if part) + "\n").encode()}
+    return pages | drawn | ({"study.html": beside.page(studied, version).encode()} if studied else {})
 
 
 def _summary(experiment: Experiment, timings: Sequence[Timing], run: Mapping[str, Any]) -> str:
@@ -51,36 +64,8 @@ def _summary(experiment: Experiment, timings: Sequence[Timing], run: Mapping[str
     )
 
 
-def _table2(measured: Mapping[str, Spread]) -> str:
-    native = measured.get("native")
-    rows = []
-    for name, rate in measured.items():
-        share = f"{rate.median / native.median:.2f}" if native else "-"
-        between = f"{rate.low:.1f} to {rate.high:.1f}"
-        study = STUDY[name]
-        rows.append((name, study, f"{study / STUDY['native']:.2f}", f"{rate.median:.1f}", between, share, rate.rounds))
-    head = ("configuration", "study, MB/s", "of native", "this run, MB/s", "lowest to highest", "of native", "rounds")
-    return table(head, rows)
-
-
-def _order(measured: Mapping[str, Spread]) -> str:
-    """Whether the order of the study holds, in words."""
-    ranked = sorted(measured, key=lambda name: -measured[name].median)
-    said = f"From fast to slow, this run: {'; '.join(ranked)}. The study: {'; '.join(measured)}. "
-    turned = turned_round(measured)
-    if not turned:
-        return said + "The order is the same."
-    return said + "The other way round here: " + "; ".join(f"{slow} before {fast}" for fast, slow in turned) + "."
-
-
-def _images(images: Sequence[str]) -> str:
-    stems = [name.removesuffix(".svg") for name in images if name.endswith(".svg")]
-    return "\n\n".join(f"![{TITLES.get(stem, stem)}]({stem}.svg)" for stem in stems)
-
-
-def _grid(experiment: Experiment, timings: Sequence[Timing]) -> str:
+def _grid(experiment: Experiment, rates: Mapping[str, Interval]) -> str:
     """Median rates by NIC model and backend, "" unless there are several of both."""
-    rates = by_client(timings)
     guests = [guest for guest in experiment.guests if guest.name in rates and guest.kernel != "uml"]
     nics = list(dict.fromkeys(guest.nic for guest in guests))
     backends = list(dict.fromkeys(guest.backend for guest in guests))
@@ -90,24 +75,24 @@ def _grid(experiment: Experiment, timings: Sequence[Timing]) -> str:
     if len(nics) < 2 or len(backends) < 2:
         return ""
     rows = [(nic, *(_cell(cells.get((nic, backend), [])) for backend in backends)) for nic in nics]
-    return table(("NIC", *backends), rows)
+    return markdown_table(table_of(("NIC", *backends), rows))
 
 
 def _cell(rates: Sequence[float]) -> str:
     return " / ".join(f"{rate:.1f}" for rate in rates)
 
 
-def _clients(experiment: Experiment, timings: Sequence[Timing], run: Mapping[str, Any]) -> str:
-    rates = by_client(timings)
+def _clients(experiment: Experiment, rates: Mapping[str, Interval], run: Mapping[str, Any]) -> str:
     failed, kernels = run.get("failed", {}), run.get("kernels", {})
     rows = []
     for client in experiment.clients:
         rate = rates.get(client.name)
-        what = f"{rate.median:.1f} ({rate.low:.1f} to {rate.high:.1f})" if rate else "-"
-        end = visible(str(failed.get(client.name, "")))[:60] or "done"
-        kernel = visible(str(kernels.get(client.name, "")))
+        what = beside.rate_text(rate) if rate else "-"
+        done = "done" if rate or client.name in kernels else "did not run"
+        end = visible(str(failed.get(client.name, "")))[:60] or done
+        kernel = str(kernels.get(client.name, ""))
         rows.append((client.name, client.host, _connected(client), client.version, kernel, what, end))
-    return table(("client", "host", "connected", "NFS", "kernel", "MB/s", "end"), rows)
+    return markdown_table(table_of(("client", "host", "connected", "NFS", "kernel", "MB/s", "end"), rows))
 
 
 def _connected(client: Guest | Native) -> str:
@@ -127,12 +112,7 @@ def conditions(experiment: Experiment, run: Mapping[str, Any]) -> list[str]:
         f"Accelerator: {accelerator}{translated if accelerator == 'tcg' else ''}.",
         "All hosts are namespaces of one machine: clients that run at one time share its processors.",
         f"Links: {', '.join(shaped) or 'not shaped'}.",
+        *([f"Ended before its time: {visible(str(run['ended']))}."] if run.get("ended") else []),
         *(f"{visible(name)} {visible(str(version))}" for name, version in versions),
         *(f"Left out: {visible(line)}" for line in left_out),
     ]
-
-
-def table(head: Sequence[object], rows: Iterable[Sequence[object]]) -> str:
-    """A table in Markdown."""
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(str(cell) for cell in line)} |" for line in lines)

@@ -1,45 +1,65 @@
-"""The study's page beside a run: its Tables 1 and 2 and Figures 1 and 2, with what this run measured."""
+"""The study beside a run: what this run measured of the study's configurations, as `nfsleuth.report.study` takes it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass
 
-from nfsleuth.bandwidth import timings as readings
+from nfsleuth.bandwidth.timings import Timings
 from nfsleuth.clients.rates import Rates
 from nfsleuth.lab.model import Experiment
-from nfsleuth.lab.outcome import Timing
-from nfsleuth.lab.results.rates import by_configuration, configuration
-from nfsleuth.report import study
+from nfsleuth.lab.results.rates import configuration
+from nfsleuth.path.study import HOW
+from nfsleuth.report.sections import Picture, Section
+from nfsleuth.report.study import Study
+from nfsleuth.report.study_values import TABLE_2
 from nfsleuth.verdict.model import Verdict
 
 LEAST = 2  # configurations of the study that make a comparison
+HEAT_MAPS = "NIC models and backends as heat maps"
 
 
-def page(
+@dataclass(frozen=True)
+class Extra:
+    """What recordings inside QEMU add to a report. heat_maps: an SVG file."""
+
+    sections: tuple[Section, ...] = ()
+    heat_maps: bytes | None = None
+    pictures: tuple[Picture, ...] = ()
+
+    def drawn(self) -> list[Picture]:
+        """All figures, as elements of a page."""
+        if self.heat_maps is None:
+            return [*self.pictures]
+        text = self.heat_maps.decode()
+        maps = Picture(HEAT_MAPS, text[text.index("<svg") :], "Dark is good; - was not measured.", "heat-maps")
+        return [maps, *self.pictures]
+
+
+def is_study(experiment: Experiment) -> bool:
+    """Whether several of the study's configurations read, one after the other, so that rates can be compared."""
+    return experiment.start == "in turn" and len({*map(configuration, experiment.clients)} - {""}) >= LEAST
+
+
+def study(
     experiment: Experiment,
-    timings: Sequence[Timing],
+    runs: Mapping[str, Timings],
     clients: Sequence[Verdict],
     conditions: Sequence[str],
-    version: str,
-) -> str | None:
-    """One HTML page; None if clients read at the same time, or too few of them are configurations of the study.
+    extra: Extra,
+) -> Study | None:
+    """None if clients read at the same time, or too few of them were configurations of the study and nothing was
+    recorded inside QEMU.
 
-    clients: what `identify` found in a capture of the run, for what limited each of them. conditions: lines for the
-    page's end. version: of nfsleuth.
+    runs: by client. clients: what `identify` found in a capture of the run, for what limited each of them.
     """
-    if experiment.start != "in turn" or len(by_configuration(experiment, timings)) < LEAST:
+    named = {name: run for name, run in runs.items() if run.label in TABLE_2}
+    if not extra.sections and (not is_study(experiment) or len(named) < LEAST):
         return None
-    named = [(client, configuration(client)) for client in experiment.clients]
-    labels = {client.name: name for client, name in named if name}
-    block = {experiment.workload(client).block for client, name in named if name}
-    rows: list[Mapping[str, Any]] = [timing.as_json() for timing in timings]
-    runs = readings.from_rows(rows, experiment.server.address, min(block), labels)
-    for run in runs:  # the agent does it; libnfs, which reads as the native client, keeps nothing
-        run.client_cache = "dropped before each reading"
-    rates = {name: rates_of(experiment, client.name, clients) for client, name in named if name}
-    known = {name: found for name, found in rates.items() if found is not None}
-    return study.page(study.Study(runs, known, conditions), version)
+    rates = {run.label: rates_of(experiment, name, clients) for name, run in named.items()}
+    known = {label: found for label, found in rates.items() if found is not None}
+    missing = "" if extra.pictures else f"They are not drawn: nothing was recorded inside QEMU. {HOW}"
+    return Study([*named.values()], known, conditions, extra.drawn(), extra.sections, missing)
 
 
 def rates_of(experiment: Experiment, name: str, clients: Sequence[Verdict]) -> Rates | None:

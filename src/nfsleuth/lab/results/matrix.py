@@ -1,0 +1,314 @@
+"""NIC models and backends side by side: what each boot measured comes in, a table, heat maps and advice go out.
+
+All numbers are medians over boots with 95 % bootstrap intervals over boots (`bandwidth.numbers`): two boots of a guest
+differ more than two reads of one boot. The advice is worked out from them, so it says no more than they do.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from nfsleuth.bandwidth.numbers import LEAST_FOR_INTERVAL, Interval, bootstrapped, bootstrapped_ratio
+from nfsleuth.bandwidth.plan import human
+from nfsleuth.lab.model import BACKENDS, Experiment, Guest
+from nfsleuth.lab.outcome import Recorded, Timing
+from nfsleuth.report import figures
+from nfsleuth.report.figures import Grid
+from nfsleuth.report.sections import Section, Table
+
+ROOTLESS = ("user", "passt")  # backends that somebody without root can use: no interface has to be made for them
+UPROBES = "uprobes"
+Measures = Mapping[str, float]  # of `path.compare.measures`
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A NIC model on a backend: each list has a value per boot that could tell it."""
+
+    nic: str
+    backend: str
+    rates: tuple[float, ...]  # MB/s of reads that nothing recorded
+    recorded: tuple[float, ...]  # MB/s of reads that were recorded
+    measures: Mapping[str, tuple[float, ...]]  # by key; frames are per read
+    why: str = ""  # why boots, or all of them, have nothing
+
+    @property
+    def name(self) -> str:
+        """What people call it: "rtl8139 on user"."""
+        return f"{self.nic} on {self.backend}"
+
+    @property
+    def rate(self) -> Interval | None:
+        """MB/s, None without a read."""
+        return bootstrapped(self.rates) if self.rates else None
+
+    def median(self, key: str) -> float | None:
+        """The median of a measure over boots, None where no boot could tell it."""
+        values = self.measures.get(key, ())
+        return statistics.median(values) if values else None
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """All cells of an experiment, also those that could not be."""
+
+    cells: tuple[Cell, ...]
+    octets: int  # of one recorded read
+    boots: int  # rounds that were wished for
+
+    @property
+    def nics(self) -> tuple[str, ...]:
+        """NIC models, in the order of the experiment."""
+        return tuple(dict.fromkeys(cell.nic for cell in self.cells))
+
+    @property
+    def backends(self) -> tuple[str, ...]:
+        """Backends, in the order of the experiment."""
+        return tuple(dict.fromkeys(cell.backend for cell in self.cells))
+
+    def measured(self) -> list[Cell]:
+        """Cells with a read rate, the fastest first."""
+        return sorted((cell for cell in self.cells if cell.rates), key=lambda cell: -statistics.median(cell.rates))
+
+
+def gather(
+    experiment: Experiment,
+    timings: Iterable[Timing],
+    recorded: Iterable[Recorded],
+    measured: Mapping[str, Measures],
+    run: Mapping[str, Any],
+) -> Matrix:
+    """The matrix of a run. timings: those that count. measured: what each file of `recorded` says. run: run.json."""
+    assert experiment.path, "only such experiments are recorded"
+    rates: dict[str, dict[int, list[float]]] = {}
+    for timing in timings:
+        rates.setdefault(timing.client, {}).setdefault(timing.boot, []).append(timing.rate)
+    boots: dict[str, list[Recorded]] = {}
+    for row in recorded:
+        if row.method == UPROBES and row.reads:
+            boots.setdefault(row.client, []).append(row)
+    cells = []
+    for guest in experiment.guests:
+        mine = boots.get(guest.name, [])
+        each = [_per_read(measured.get(row.file, {}), row.reads) for row in mine]
+        keys = {key for measures in each for key in measures}
+        cells.append(
+            Cell(
+                guest.nic, guest.backend,
+                tuple(statistics.median(found) for found in rates.get(guest.name, {}).values()),
+                tuple(row.rate for row in mine),
+                {key: tuple(measures[key] for measures in each if key in measures) for key in sorted(keys)},
+                _why(guest, run),
+            )
+        )  # fmt: skip
+    cells += _impossible(experiment)
+    return Matrix(tuple(_in_order(cells, experiment)), experiment.path.file, experiment.boots)
+
+
+def _per_read(measures: Measures, reads: int) -> Measures:
+    return {key: value / reads if key.startswith("frames_") else value for key, value in measures.items()}
+
+
+def _why(guest: Guest, run: Mapping[str, Any]) -> str:
+    failed, left_out = run.get("failed", {}), run.get("left_out", {})
+    return str(failed.get(guest.name) or left_out.get(guest.name) or "")
+
+
+def _impossible(experiment: Experiment) -> list[Cell]:
+    """Cells of combinations that the experiment's matrix leaves out, by what it says of them."""
+    found = []
+    for line in experiment.left_out:
+        name, _, why = line.partition(": ")
+        nic, _, backend = name.rpartition("-")
+        if backend in BACKENDS:
+            found.append(Cell(_long(nic, experiment), backend, (), (), {}, why))
+    return found
+
+
+def _long(nic: str, experiment: Experiment) -> str:
+    """The NIC model that a guest's name begins with: names leave a common ending away."""
+    return next((g.nic for g in experiment.guests if g.name == f"{nic}-{g.backend}"), nic)
+
+
+def _in_order(cells: Sequence[Cell], experiment: Experiment) -> list[Cell]:
+    nics = list(dict.fromkeys(guest.nic for guest in experiment.guests))
+    backends = list(BACKENDS)
+    return sorted(
+        cells, key=lambda c: (nics.index(c.nic) if c.nic in nics else len(nics), c.nic, backends.index(c.backend))
+    )
+
+
+def sections(matrix: Matrix) -> list[Section]:
+    """The table of the matrix, what it costs to record, and the advice that follows."""
+    size = human(matrix.octets)
+    return [
+        Section(
+            "NIC models and backends",
+            "Medians over boots; in brackets 95 % intervals over boots. MB/s is of reads that nothing recorded, the "
+            "first of each boot left out. Times are us a frame, less the probes' part: from the network layer to the "
+            "system call that sends it, that call, and handing a frame to the NIC model; - is no longer than its "
+            f"probes, or was not seen. Frames and system calls are counted: frames for one read of {size}, system "
+            "calls per frame.",
+            table(matrix),
+            _failures(matrix),
+        ),
+        Section("For someone without root", "", None, advice(matrix)),
+        Section(
+            "What recording costs the guest",
+            "The same guest reads the same file without and with its QEMU recorded.",
+            overhead(matrix),
+        ),
+    ]
+
+
+def table(matrix: Matrix) -> Table:
+    """A row per NIC model and backend."""
+    titles = (
+        "NIC", "backend", "boots", "MB/s", "out, us", "its call, us", "in, us", "frames out", "frames in",
+        "calls out", "calls in",
+    )  # fmt: skip
+    keys = ("until_syscall_corrected", "syscall", "to_guest_corrected")
+    rows = []
+    for cell in matrix.cells:
+        if not cell.rates:
+            continue
+        frames = (_number(cell.median(key), 0) for key in ("frames_out", "frames_in"))
+        calls = (_number(cell.median(key), 2) for key in ("syscalls_out", "syscalls_in"))
+        times = (_number(cell.median(key), 1) for key in keys)
+        rows.append((cell.nic, cell.backend, str(len(cell.rates)), _interval(cell.rate), *times, *frames, *calls))
+    return Table(titles, tuple(rows), frozenset(range(2, len(titles))))
+
+
+def overhead(matrix: Matrix) -> Table:
+    """Read rates without and with a recorder, where both were measured."""
+    rows = []
+    for cell in matrix.cells:
+        if cell.rates and cell.recorded:
+            with_it = bootstrapped(cell.recorded)
+            ratio = bootstrapped_ratio(cell.recorded, cell.rates)
+            rows.append((cell.nic, cell.backend, _interval(cell.rate), _interval(with_it), _interval(ratio, 2)))
+    return Table(("NIC", "backend", "MB/s without", "MB/s with", "of it left"), tuple(rows), frozenset((2, 3, 4)))
+
+
+def _failures(matrix: Matrix) -> list[str]:
+    """What has no numbers, or not in each boot, and why; equal reasons of one backend together."""
+    found: dict[tuple[str, str, bool], list[str]] = {}
+    for cell in matrix.cells:
+        if cell.why:
+            why = cell.why.replace(cell.nic, "these")  # a reason that names the model is one for several
+            found.setdefault((cell.backend, why, bool(cell.rates)), []).append(cell.nic)
+    return [
+        f"{', '.join(nics)} on {backend}{' (other boots went well)' if some else ''}: {why}"
+        for (backend, why, some), nics in found.items()
+    ]
+
+
+def advice(matrix: Matrix) -> list[str]:
+    """Which backend and NIC model to take without root, and on what evidence."""
+    cells = matrix.measured()
+    mine = [cell for cell in cells if cell.backend in ROOTLESS]
+    if not mine:
+        return [f"No advice: nothing was measured on {' or '.join(ROOTLESS)}, which need no root."]
+    fewest = min(len(cell.rates) for cell in mine)
+    lines = [_best(mine)]
+    lines += [_backends(matrix, mine)] if len({cell.backend for cell in mine}) > 1 else []
+    lines += [_slowest(mine)] if len(mine) > 1 else []
+    if others := [cell for cell in cells if cell.backend not in ROOTLESS]:
+        lines.append(_with_root(mine[0], others[0]))
+    if failed := [cell.name for cell in matrix.cells if cell.backend in ROOTLESS and cell.why]:
+        lines.append(f"Do not count on {', '.join(failed)}: see above for what went wrong.")
+    if fewest < LEAST_FOR_INTERVAL:
+        lines.append(f"Some have only {fewest} boots: an interval needs {LEAST_FOR_INTERVAL}, so this is a hint.")
+    return lines
+
+
+def _best(mine: Sequence[Cell]) -> str:
+    best, *rest = mine
+    alike = [cell for cell in rest if not _apart(best, cell)]
+    said = f"Take {best.name}: {_interval(best.rate)} MB/s, the fastest of {len(mine)} that need no root."
+    if not alike:
+        return said + " Its interval lies above all others'." if rest else said
+    few = sorted(
+        (best, *alike), key=lambda cell: (cell.median("syscalls_out") or 0) + (cell.median("syscalls_in") or 0)
+    )
+    names = ", ".join(f"{cell.name} ({_number(statistics.median(cell.rates), 1)})" for cell in alike)
+    said += f" Not told apart from it: {names}."
+    return said + f" Of these {few[0].name} makes the fewest system calls per frame."
+
+
+def _backends(matrix: Matrix, mine: Sequence[Cell]) -> str:
+    """The two backends, NIC by NIC."""
+    first, second = ROOTLESS
+    pairs = [
+        (a, b)
+        for nic in matrix.nics
+        for a in mine
+        for b in mine
+        if (a.nic, a.backend, b.nic, b.backend) == (nic, first, nic, second)
+    ]
+    if not pairs:
+        return f"No NIC model was measured on both {first} and {second}."
+    ratios = [statistics.median(a.rates) / statistics.median(b.rates) for a, b in pairs]
+    apart = sum(_apart(a, b) for a, b in pairs), sum(_apart(b, a) for a, b in pairs)
+    return (
+        f"{first} against {second}, over {len(pairs)} NIC models that were measured on both: {first} is surely faster "
+        f"with {apart[0]}, {second} with {apart[1]}; the median ratio is {statistics.median(ratios):.2f}."
+    )
+
+
+def _slowest(mine: Sequence[Cell]) -> str:
+    best, worst = mine[0], mine[-1]
+    ratio = bootstrapped_ratio(best.rates, worst.rates)
+    return f"The choice matters: {best.name} reads {_interval(ratio)} times as fast as {worst.name}, the slowest."
+
+
+def _with_root(best: Cell, other: Cell) -> str:
+    ratio = bootstrapped_ratio(other.rates, best.rates)
+    said = f"With root the fastest is {other.name}: {_interval(other.rate)} MB/s, {_interval(ratio, 2)} of {best.name}"
+    if ratio is None or ratio.low is None or ratio.high is None:
+        return said + "."
+    if ratio.low > 1:
+        return said + ": root pays."
+    return said + (": root buys nothing here." if ratio.high < 1 else ": they cannot be told apart.")
+
+
+def _apart(faster: Cell, slower: Cell) -> bool:
+    """Whether one is surely faster: 95 % of the ratios of medians, drawn over boots, lie above 1."""
+    ratio = bootstrapped_ratio(faster.rates, slower.rates)
+    return ratio is not None and ratio.low is not None and ratio.low > 1
+
+
+def heat_maps(matrix: Matrix) -> bytes | None:
+    """The matrix as an SVG of colours with the numbers in them; None unless there are several of both."""
+    if len(matrix.nics) < 2 or len(matrix.backends) < 2 or not matrix.measured():
+        return None
+    wanted = (
+        ("read rate, MB/s", "rate", 1), ("out to the system call, us", "until_syscall_corrected", 1),
+        (f"frames in for {human(matrix.octets)}", "frames_in", 0), ("system calls per frame in", "syscalls_in", 2),
+    )  # fmt: skip
+    grids = []
+    for title, key, digits in wanted:
+        values = {(cell.nic, cell.backend): _value(cell, key) for cell in matrix.cells}
+        grids.append(Grid(title, matrix.nics, matrix.backends, values, digits, more_is_better=key == "rate"))
+    return figures.render(figures.heat_maps(grids), "svg")
+
+
+def _value(cell: Cell, key: str) -> float | None:
+    if key == "rate":
+        return statistics.median(cell.rates) if cell.rates else None
+    return cell.median(key)
+
+
+def _number(value: float | None, digits: int) -> str:
+    return "-" if value is None else f"{value:,.{digits}f}"
+
+
+def _interval(interval: Interval | None, digits: int = 1) -> str:
+    if interval is None:
+        return "-"
+    if interval.low is None or interval.high is None:
+        return f"{interval.median:.{digits}f}"
+    return f"{interval.median:.{digits}f} ({interval.low:.{digits}f} to {interval.high:.{digits}f})"
