@@ -120,7 +120,7 @@ def test_the_callback_address_has_the_path_that_the_rfc_gives_it():
 
 
 def test_attributes_by_their_names():
-    assert bitmap_text([1 << 1 | 1 << 4, 1 << 1]) == "type size mode"
+    assert bitmap_text((1 << 1 | 1 << 4, 1 << 1)) == "type size mode"
     body = packets.u32(9, 1, 1 << 1 | 1 << 4)
     call = read_call(packets.call(1, version=4, procedure=1, arguments=packets.compound(body)))
     assert dict(call.fields)["nfs4.GETATTR.attr_request"] == "type size"
