@@ -157,7 +157,7 @@ def profiles(
             raise NfsleuthError(f"{path}: is read twice here, which a pipe cannot be; save it to a file first")
     from nfsleuth.clients.gather import Gatherer
 
-    reading, gatherer, versions = _Reading(paths, keep_calls=True, progress=progress), Gatherer(), Versions(nfs)
+    reading, gatherer, versions = _Reading(paths, progress=progress), Gatherer(), Versions(nfs)
     for rows in reading:
         gatherer.add(rows)
         versions.add(rows.connections)

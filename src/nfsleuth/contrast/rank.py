@@ -239,8 +239,8 @@ class _Tried:
         cells = [self._cells(q.codes, design.strata[who]) for q in self.questions]
         self._onehot = np.concatenate([c for c, _ in cells], axis=1).astype(np.float32)
         self._starts = np.cumsum([0, *(c.shape[1] for c, _ in cells)])[:-1]
-        sizes = self._onehot.sum(axis=0).astype(np.int64)
-        known = np.add.reduceat(design.xlogx[sizes], self._starts)
+        self._sizes = self._onehot.sum(axis=0).astype(np.int64)
+        known = np.add.reduceat(design.xlogx[self._sizes], self._starts)
         # Miller and Madow: so many bits a question of that many answers gives about labels that it knows nothing of.
         free = np.array([max(n, 0) * (design.kinds - 1) / (2 * log(2)) for _, n in cells])
         self._constant = design.unknown(who) - known
@@ -271,9 +271,12 @@ class _Tried:
     def _gains(self, design: _Design, labels: np.ndarray) -> np.ndarray:
         """Bits, summed over clients, that each question gives about each row of labels: float64[rows, questions]."""
         total = np.zeros((len(labels), len(self._starts)))
+        left = np.broadcast_to(self._sizes, (len(labels), len(self._sizes)))  # clients of labels not counted yet
         for label in range(design.kinds):
-            counts = ((labels == label).astype(np.float32) @ self._onehot).astype(np.int64)
+            last = label == design.kinds - 1
+            counts = left if last else ((labels == label).astype(np.float32) @ self._onehot).astype(np.int64)
             total += np.add.reduceat(design.xlogx[counts], self._starts, axis=1)
+            left = left - counts
         return total + self._constant
 
     def _null(self, design: _Design, who: np.ndarray, times: int, part: int) -> np.ndarray:
