@@ -146,6 +146,7 @@ def profiles(
     rules: as for `identify`. Raises NfsleuthError as `identify` does.
     """
     from nfsleuth.capture import open_trace
+    from nfsleuth.clients.gather import Gatherer
     from nfsleuth.clients.split import household
     from nfsleuth.contrast.derive import derive
     from nfsleuth.contrast.observe import Observer
@@ -153,11 +154,10 @@ def profiles(
     from nfsleuth.trace.tracker import Tracker
 
     for path in paths:
-        if os.fspath(path) == "-" or (Path(path).exists() and not Path(path).is_file()):
+        if os.fspath(path) == "-" or (Path(path).exists() and not (Path(path).is_file() or Path(path).is_dir())):
             raise NfsleuthError(f"{path}: is read twice here, which a pipe cannot be; save it to a file first")
-    from nfsleuth.clients.gather import Gatherer
-
-    reading, gatherer, versions = _Reading(paths, progress=progress), Gatherer(), Versions(nfs)
+    first, second = _in_turn(progress, [sum(map(_size, paths)) / 2] * 2)
+    reading, gatherer, versions = _Reading(paths, progress=first), Gatherer(), Versions(nfs)
     for rows in reading:
         gatherer.add(rows)
         versions.add(rows.connections)
@@ -165,7 +165,7 @@ def profiles(
     found = [blank(c, os.fspath(paths[0]), versions) for c in clients]
     observer = Observer(found, owners(clients), versions.skipped())
     tracker = Tracker(keep_calls=True, watch=observer.watch)
-    with open_trace([os.fspath(p) for p in paths], progress=progress) as trace:
+    with open_trace([os.fspath(p) for p in paths], progress=second) as trace:
         chunk: Chunk
         for chunk in trace:
             observer.chunk(chunk)
@@ -178,6 +178,39 @@ def profiles(
     for number, (client, profile) in enumerate(zip(clients, found, strict=True)):
         derive(profile, client, observer.ledgers[number], observer.steps(number), servers, known)
     return list(zip(clients, found, strict=True))
+
+
+def named_profiles(
+    named: Sequence[tuple[str, PathLike]],
+    *,
+    only: Collection[str] = (),
+    nfs: Collection[str] = (),
+    rules: Rules | PathLike | None = None,
+    progress: Progress | None = None,
+) -> list[sketch.Profile]:
+    """The profiles of the clients in several captures, labelled with the names that are given to the captures.
+
+    named: label and capture. only: labels that are wanted, all if empty. Other arguments as for `profiles`. Raises
+    NfsleuthError as it does, for a capture that is named twice, and for one without NFS clients (of these versions).
+    """
+    from nfsleuth.contrast import labels
+
+    labels.check_once((os.fspath(capture), os.path.realpath(capture)) for _, capture in named)
+    labels.check_wanted(only, {label for label, _ in named})
+    named = [pair for pair in named if not only or pair[0] in only]
+    found = []
+    for (label, capture), heard in zip(named, _in_turn(progress, [_size(c) for _, c in named]), strict=True):
+        mine = [profile for _, profile in profiles(capture, nfs=nfs, rules=rules, progress=heard)]
+        if not mine:
+            which = f" of version {' or '.join(nfs)}" if nfs else ""
+            raise NfsleuthError(
+                f"{os.fspath(capture)}: no NFS client{which} in it; leave it out, or capture on the server's interface",
+                Exit.NO_NFS,
+            )
+        for profile in mine:
+            profile.label = label
+        found += mine
+    return found
 
 
 def labelled_profiles(
@@ -208,22 +241,51 @@ def labelled_profiles(
         except (ValueError, RecursionError) as error:
             raise NfsleuthError(f"{file}: is no label file: JSON is expected") from error
         read.append((file, labels.parse(os.fspath(file), content)))
-    if not any(labels.label_of(f, c, by) for _, f in read for c in f.clients):
+    there = {label for _, f in read for c in f.clients if not f.derived and (label := labels.label_of(f, c, by))}
+    if not there:
         raise NfsleuthError(
             f"no client in the label files has the key {by}; there are {', '.join(labels.keys(f for _, f in read))}"
         )
+    labels.check_wanted(only, there)
+    labels.check_once((f.capture, os.path.realpath(place.parent / f.capture)) for place, f in read)
     derived = sum(f.derived for _, f in read)
     if derived:
         notes.append(f"{derived} captures left out that were made from others")
-    for place, labelled in read:
-        if labelled.derived:
-            continue
-        of_capture = profiles(place.parent / labelled.capture, nfs=nfs, rules=rules, progress=progress)
+    original = [(place.parent / labelled.capture, labelled) for place, labelled in read if not labelled.derived]
+    for (capture, labelled), heard in zip(original, _in_turn(progress, [_size(c) for c, _ in original]), strict=True):
+        of_capture = profiles(capture, nfs=nfs, rules=rules, progress=heard)
         mine, missed = labels.labelled(labelled, by, of_capture, only)
         found += mine
         if not nfs:  # else clients of other versions would be called missing
             notes += [f"{labelled.capture}: {what}" for what in missed]
+    if not found:
+        what = f" of NFS version {' or '.join(nfs)}" if nfs else ""
+        raise NfsleuthError(
+            f"no labelled client{what} is in its capture" + (f": {'; '.join(notes[:3])}" if notes else ""), Exit.NO_NFS
+        )
     return found, notes
+
+
+def _size(path: PathLike) -> int:
+    """Stored bytes of a capture, 0 if that is not known."""
+    try:
+        return Path(path).stat().st_size
+    except OSError:
+        return 0
+
+
+def _in_turn(progress: Progress | None, shares: Sequence[float]) -> list[Progress | None]:
+    """A `Progress` for each of several readings, one after the other, of which each takes its share of the whole."""
+    if progress is None:
+        return [None] * len(shares)
+
+    def told(number: int) -> Progress:
+        def tell(done: int, total: int | None) -> None:
+            progress(int(sum(shares[:number]) + shares[number] * done / (total or max(done, 1))), int(sum(shares)))
+
+        return tell
+
+    return [told(number) for number in range(len(shares))]
 
 
 MOST_LABELS = 1 << 24  # bytes of a label file that are read

@@ -1,18 +1,20 @@
 """Clients with labels come in, findings go out: which fields know the label, how well, and whether chance does as well.
 
 The measure is the information that the answer to a question gives about the label, in bits per client, within strata:
-clients are compared only with clients of the same NFS version. A field's measure is that of its best question, less
-what a question of so many answers gives by chance alone. How often labels dealt out anew (within strata, with a seed)
-do as well is the field's probability p: choosing the best question is part of what is repeated, so that asking many
-does not help. Over all fields the false discovery rate is held with Benjamini and Hochberg's procedure (1995). Fields
-that divide the clients alike are one test and one finding; fields that could not reach significance whatever the labels
-are none (Gilbert 2005, after Tarone 1990).
+clients are compared only with clients of the same NFS version and, where there are enough, of the same client software
+in the same capture: another capture has another network, server, workload and time. A field's measure is that of its
+best question, less what a question of so many answers gives by chance alone. How often labels dealt out anew (within
+strata, with a seed) do as well is the field's probability p: choosing the best question is part of what is repeated, so
+that asking many does not help. Over all fields the false discovery rate is held with Benjamini and Hochberg's procedure
+(1995). Fields that divide the clients alike are one test and one finding; fields that could not reach significance
+whatever the labels are none (Gilbert 2005, after Tarone 1990).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 from math import comb, log
 
 import numpy as np
@@ -38,6 +40,20 @@ CONNECTION = (
     *("eth.src.", "ip.ttl.hops", "holds ip.src", "another address"),
 )
 BUDGET = 0.5  # share of the permitted error that goes to them
+
+# Times and rates follow the conditions of the capture - load, emulation, the link - as much as the client. No capture
+# tells the two apart, so findings about them stand by themselves.
+TIMES = ("tcp.handshake ns", "calls.gap ns", "calls.latency ns", "calls.per second")
+# By its implementation id (RFC 8881 section 18.35.3) a client names its software.
+IMPLEMENTATION = ".eia_client_impl_id[]."
+
+
+class Cause(StrEnum):
+    """What else than the label may make a field differ."""
+
+    NONE = ""
+    SOFTWARE = "software"  # the labels differ in client software, or the field names it
+    CONDITIONS = "conditions"  # a time or a rate
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +81,13 @@ class Finding:
         return self.fields[0].path
 
     @property
-    def explained(self) -> bool:
-        """Whether the client software is the likelier cause: it is not for how a client is connected."""
-        return self.software and generality(self.path)[0] > 0
+    def cause(self) -> Cause:
+        """What is likelier to be the cause than the label. How a client is connected does not follow its software."""
+        if self.path in TIMES:
+            return Cause.CONDITIONS
+        if IMPLEMENTATION in self.path or (self.software and generality(self.path)[0] > 0):
+            return Cause.SOFTWARE
+        return Cause.NONE
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,26 +132,22 @@ def contrast(
     if len(labels) < 2:
         raise ValueError("at least two labels are needed")
     numbers = np.array([labels.index(c.label) for c in clients], np.int64)
-    coarse = [stratum(c) for c in clients]
-    design = _Design(numbers, _numbered(coarse), len(labels), seed)
-    fine = _Design(
-        numbers, _numbered([f"{s}\0{c.software}" for s, c in zip(coarse, clients, strict=True)]), len(labels), seed
-    )
+    finer: tuple[Callable[[Profile], str], ...] = (stratum, lambda c: c.software, lambda c: c.capture)
+    designs = [  # from clients of one version, software and capture to those of one version
+        _Design(numbers, _numbered([tuple(of(c) for of in finer[:depth]) for c in clients]), len(labels), seed)
+        for depth in (3, 2, 1)
+    ]
+    design = designs[-1]
     asked = list(about(clients, masked))[:MOST_TESTS]
-    tests: dict[tuple[bool, bool, bytes, tuple[bytes, ...]], list[FieldQuestions]] = {}
+    tests: dict[tuple[int, bool, bytes, tuple[bytes, ...]], list[FieldQuestions]] = {}
     for one in asked:
-        coarser = software = False
-        usable = None if generality(one.path)[0] == 0 else fine.usable(one)
-        if usable is None or fine.least(usable.who) > alpha:
-            coarser = True
-            usable = design.usable(one)
-            software = usable is not None and design.differs(usable.who, fine.strata)
+        level, usable = _comparable(designs, one, alpha)
         if usable is not None:
+            software = level == len(designs) - 1 and design.differs(usable.who, designs[-2].strata)
             divisions = tuple(sorted(canonical(q.codes).tobytes() for q in usable.questions))
-            key = (coarser, software, usable.who.tobytes(), divisions)
-            tests.setdefault(key, []).append(usable)
+            tests.setdefault((level, software, usable.who.tobytes(), divisions), []).append(usable)
     # Those of the same clients follow one another, so that labels need not be dealt out for each.
-    tried = [_Tried(design if key[0] else fine, tests[key], key[1]) for key in sorted(tests)]
+    tried = [_Tried(designs[key[0]], tests[key], key[1]) for key in sorted(tests)]
     everybody = np.arange(len(clients))
     if design.least(everybody) > alpha:
         significant, near = [], [t.finding(1.0) for t in tried]
@@ -158,7 +174,20 @@ def contrast(
     )
 
 
-def _numbered(names: Sequence[str]) -> np.ndarray:
+def _comparable(designs: Sequence[_Design], asked: FieldQuestions, alpha: float) -> tuple[int, FieldQuestions | None]:
+    """The finest design in which a field could be significant, else the coarsest, and its questions there.
+
+    How a client is connected means the same everywhere, and is asked in the coarsest. None if nothing is left to ask.
+    """
+    last = len(designs) - 1
+    for level in range(last) if generality(asked.path)[0] > 0 else ():
+        usable = designs[level].usable(asked)
+        if usable is not None and designs[level].least(usable.who) <= alpha:
+            return level, usable
+    return last, designs[last].usable(asked)
+
+
+def _numbered(names: Sequence[tuple[str, ...]]) -> np.ndarray:
     numbers = {name: i for i, name in enumerate(sorted(set(names)))}
     return np.array([numbers[n] for n in names], np.int64)
 
@@ -333,7 +362,10 @@ def together(found: Sequence[Finding]) -> list[Finding]:
         best = min(group, key=lambda f: f.p)
         fields = (lead.fields[0], *(f for f in others if f is not lead.fields[0]))
         merged.append(Finding(fields, lead.who, lead.question, lead.gain, lead.share, best.p, best.q, lead.software))
-    return sorted(merged, key=lambda f: (f.explained, -round(f.share, 6), generality(f.path, f.fields[0].masked), f.q))
+    return sorted(
+        merged,
+        key=lambda f: (list(Cause).index(f.cause), -round(f.share, 6), generality(f.path, f.fields[0].masked), f.q),
+    )
 
 
 def generality(path: str, masked: bool = False) -> tuple[int, int, str]:
@@ -344,7 +376,9 @@ def generality(path: str, masked: bool = False) -> tuple[int, int, str]:
         kind = 3
     elif ".order" in path:
         kind = 5
-    elif path.startswith(("calls.", "udp.", "tcp.handshake", "tcp.connections", "tcp.flow")) or ".share of" in path:
+    elif path in TIMES:
+        kind = 7
+    elif path.startswith(("calls.", "udp.", "tcp.connections", "tcp.flow")) or ".share of" in path:
         kind = 6
     elif ".reply" in path:
         kind = 4
