@@ -14,7 +14,6 @@ from __future__ import annotations
 from collections import Counter, OrderedDict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TypeVar
 
 import numpy as np
 
@@ -327,12 +326,10 @@ class Observer:
         return _steps(rows[np.argsort(rows["call_frame"], kind="stable")], ledger.first)
 
 
-N = TypeVar("N", int, np.ndarray)
-
-
-def in_sample(number: N, first: int) -> N | bool:
+def in_sample(number: np.ndarray | int, first: int) -> np.ndarray:
     """Whether what was met `number` times before is read: the first ones, then those whose number is a power of 2."""
-    return (number < first) | ((number & (number - 1)) == 0)
+    found: np.ndarray = np.logical_or(number < first, (number & (number - 1)) == 0)
+    return found
 
 
 _MIX = np.uint64(0x9E37_79B9_7F4A_7C15)

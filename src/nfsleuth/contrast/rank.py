@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from math import comb, log
+from typing import Any
 
 import numpy as np
 
@@ -177,13 +178,13 @@ def contrast(
 def _comparable(designs: Sequence[_Design], asked: FieldQuestions, alpha: float) -> tuple[int, FieldQuestions | None]:
     """The finest design in which a field could be significant, else the coarsest, and its questions there.
 
-    How a client is connected means the same everywhere, and is asked in the coarsest. None if nothing is left to ask.
+    How a client is connected means the same everywhere, and is asked in the coarsest. None if no question divides the
+    clients there: then the field is the same wherever it can be compared.
     """
     last = len(designs) - 1
     for level in range(last) if generality(asked.path)[0] > 0 else ():
-        usable = designs[level].usable(asked)
-        if usable is not None and designs[level].least(usable.who) <= alpha:
-            return level, usable
+        if designs[level].least(asked.who[designs[level].mixed(asked.who)]) <= alpha:
+            return level, designs[level].usable(asked)
     return last, designs[last].usable(asked)
 
 
@@ -218,14 +219,19 @@ class _Design:
         pairs = {(a, b) for a, b in zip(self.strata[who].tolist(), finer[who].tolist(), strict=True)}
         return len(pairs) > len(set(self.strata[who].tolist()))
 
-    def usable(self, asked: FieldQuestions) -> FieldQuestions | None:
-        """The questions about clients in strata with at least two labels, None if that leaves nothing to ask."""
-        strata, labels = self.strata[asked.who], self.labels[asked.who]
-        keep = np.zeros(len(asked.who), bool)
+    def mixed(self, who: np.ndarray) -> np.ndarray:
+        """Which of `who` are in a stratum with at least two labels: bool[n]."""
+        strata, labels = self.strata[who], self.labels[who]
+        keep = np.zeros(len(who), bool)
         for stratum in np.unique(strata):
             mine = strata == stratum
             if len(np.unique(labels[mine])) > 1:
                 keep |= mine
+        return keep
+
+    def usable(self, asked: FieldQuestions) -> FieldQuestions | None:
+        """The questions about clients in strata with at least two labels, None if that leaves nothing to ask."""
+        keep = self.mixed(asked.who)
         if keep.all():
             return asked
         questions = [Question(q.kind, q.about, canonical(q.codes[keep])) for q in asked.questions] if keep.any() else []
@@ -362,10 +368,12 @@ def together(found: Sequence[Finding]) -> list[Finding]:
         best = min(group, key=lambda f: f.p)
         fields = (lead.fields[0], *(f for f in others if f is not lead.fields[0]))
         merged.append(Finding(fields, lead.who, lead.question, lead.gain, lead.share, best.p, best.q, lead.software))
-    return sorted(
-        merged,
-        key=lambda f: (list(Cause).index(f.cause), -round(f.share, 6), generality(f.path, f.fields[0].masked), f.q),
-    )
+    return sorted(merged, key=_order)
+
+
+def _order(finding: Finding) -> tuple[Any, ...]:
+    path, masked = finding.path, finding.fields[0].masked
+    return list(Cause).index(finding.cause), -round(finding.share, 6), generality(path, masked), finding.q
 
 
 def generality(path: str, masked: bool = False) -> tuple[int, int, str]:
