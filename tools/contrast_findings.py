@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 from nfsleuth import api
 from nfsleuth.contrast import rank, runs
-from nfsleuth.contrast.rank import Contrast, Finding, generality
+from nfsleuth.contrast.rank import Cause, Contrast, Finding, generality
 from nfsleuth.contrast.sketch import Profile
 from nfsleuth.report import contrast_words as words
 
@@ -89,8 +89,9 @@ def answers(files: Sequence[Path]) -> Iterable[Answer]:
         profiles, _ = api.labelled_profiles(*files, by="network", only=NETWORKS, nfs=[version])
         if sys.stderr.isatty():
             print(f"NFS {version}: {len(profiles)} clients", file=sys.stderr)
+        everybody, masked = runs.clients(profiles)
         for pair in itertools.combinations(NETWORKS, 2):
-            clients, masked = runs.clients(p for p in profiles if p.label in pair)
+            clients = [c for c in everybody if c.label in pair]
             counts = tuple(sum(c.label == name for c in clients) for name in pair)
             result = rank.contrast(clients, masked) if all(counts) else None
             yield Answer(version, pair, (counts[0], counts[1]), result, clients)
@@ -121,8 +122,8 @@ def overview(found: Sequence[Answer]) -> str:
 
 
 def main_findings(answer: Answer) -> list[Finding]:
-    """Findings that the client software does not explain."""
-    return [f for f in answer.result.findings if not f.explained] if answer.result else []
+    """Findings for which there is no likelier cause than how a client is connected."""
+    return words.by_cause(answer.result.findings)[Cause.NONE] if answer.result else []
 
 
 def brief(answer: Answer) -> str:
@@ -174,11 +175,10 @@ def _pair(answer: Answer) -> list[str]:
             f"The study's claim holds: none of {result.fields} fields above the link layer tells them apart beyond "
             "chance, and none differs without exception."
         )
-    explained = sum(len(f.fields) for f in result.findings if f.explained)
-    if explained:
-        lines += wrapped(
-            f"{explained} fields more differ as the client software does, and say nothing of the connection."
-        )
+    for cause, heading in words.APART.items():
+        if apart := [f"`{f.path}`" for f in words.by_cause(result.findings)[cause]]:
+            more = f" and {len(apart) - 4} more" if len(apart) > 4 else ""
+            lines += wrapped(f"{heading}: {', '.join(apart[:4])}{more}.")
     if result.differing:
         names = ", ".join(f"`{f.path}`" for f in result.differing[:4])
         rest = len(result.differing) - 4

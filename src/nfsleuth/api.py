@@ -192,6 +192,7 @@ def profiles(
     rules: as for `identify`. Raises NfsleuthError as `identify` does.
     """
     from nfsleuth.capture import open_trace
+    from nfsleuth.clients.gather import Gatherer
     from nfsleuth.clients.split import household
     from nfsleuth.contrast.derive import derive
     from nfsleuth.contrast.observe import Observer
@@ -199,9 +200,8 @@ def profiles(
     from nfsleuth.trace.tracker import Tracker
 
     _twice_readable(paths)
-    from nfsleuth.clients.gather import Gatherer
-
-    reading, gatherer, versions = _Reading(paths, keep_calls=True, progress=progress), Gatherer(), Versions(nfs)
+    first, second = _in_turn(progress, [sum(map(_size, paths)) / 2] * 2)
+    reading, gatherer, versions = _Reading(paths, progress=first), Gatherer(), Versions(nfs)
     for rows in reading:
         gatherer.add(rows)
         versions.add(rows.connections)
@@ -209,7 +209,7 @@ def profiles(
     found = [blank(c, os.fspath(paths[0]), versions) for c in clients]
     observer = Observer(found, owners(clients), versions.skipped())
     tracker = Tracker(keep_calls=True, watch=observer.watch)
-    with open_trace([os.fspath(p) for p in paths], progress=progress) as trace:
+    with open_trace([os.fspath(p) for p in paths], progress=second) as trace:
         chunk: Chunk
         for chunk in trace:
             observer.chunk(chunk)
@@ -222,6 +222,39 @@ def profiles(
     for number, (client, profile) in enumerate(zip(clients, found, strict=True)):
         derive(profile, client, observer.ledgers[number], observer.steps(number), servers, known)
     return list(zip(clients, found, strict=True))
+
+
+def named_profiles(
+    named: Sequence[tuple[str, PathLike]],
+    *,
+    only: Collection[str] = (),
+    nfs: Collection[str] = (),
+    rules: Rules | PathLike | None = None,
+    progress: Progress | None = None,
+) -> list[sketch.Profile]:
+    """The profiles of the clients in several captures, labelled with the names that are given to the captures.
+
+    named: label and capture. only: labels that are wanted, all if empty. Other arguments as for `profiles`. Raises
+    NfsleuthError as it does, for a capture that is named twice, and for one without NFS clients (of these versions).
+    """
+    from nfsleuth.contrast import labels
+
+    labels.check_once((os.fspath(capture), os.path.realpath(capture)) for _, capture in named)
+    labels.check_wanted(only, {label for label, _ in named})
+    named = [pair for pair in named if not only or pair[0] in only]
+    found = []
+    for (label, capture), heard in zip(named, _in_turn(progress, [_size(c) for _, c in named]), strict=True):
+        mine = [profile for _, profile in profiles(capture, nfs=nfs, rules=rules, progress=heard)]
+        if not mine:
+            which = f" of version {' or '.join(nfs)}" if nfs else ""
+            raise NfsleuthError(
+                f"{os.fspath(capture)}: no NFS client{which} in it; leave it out, or capture on the server's interface",
+                Exit.NO_NFS,
+            )
+        for profile in mine:
+            profile.label = label
+        found += mine
+    return found
 
 
 def labelled_profiles(
@@ -252,25 +285,31 @@ def labelled_profiles(
         except (ValueError, RecursionError) as error:
             raise NfsleuthError(f"{file}: is no label file: JSON is expected") from error
         read.append((file, labels.parse(os.fspath(file), content)))
-    if not any(labels.label_of(f, c, by) for _, f in read for c in f.clients):
+    there = {label for _, f in read for c in f.clients if not f.derived and (label := labels.label_of(f, c, by))}
+    if not there:
         raise NfsleuthError(
             f"no client in the label files has the key {by}; there are {', '.join(labels.keys(f for _, f in read))}"
         )
+    labels.check_wanted(only, there)
+    labels.check_once((f.capture, os.path.realpath(place.parent / f.capture)) for place, f in read)
     derived = sum(f.derived for _, f in read)
     if derived:
         notes.append(f"{derived} captures left out that were made from others")
-    for place, labelled in read:
-        if labelled.derived:
-            continue
-        of_capture = profiles(place.parent / labelled.capture, nfs=nfs, rules=rules, progress=progress)
+    original = [(place.parent / labelled.capture, labelled) for place, labelled in read if not labelled.derived]
+    for (capture, labelled), heard in zip(original, _in_turn(progress, [_size(c) for c, _ in original]), strict=True):
+        of_capture = profiles(capture, nfs=nfs, rules=rules, progress=heard)
         mine, missed = labels.labelled(labelled, by, of_capture, only)
         found += mine
         if not nfs:  # else clients of other versions would be called missing
             notes += [f"{labelled.capture}: {what}" for what in missed]
+    if not found:
+        what = f" of NFS version {' or '.join(nfs)}" if nfs else ""
+        raise NfsleuthError(
+            f"no labelled client{what} is in its capture" + (f": {'; '.join(notes[:3])}" if notes else ""), Exit.NO_NFS
+        )
     return found, notes
 
 
-MOST_TABLE = 1 << 26  # bytes of an imported table
 def sharing(
     *paths: PathLike,
     block: int = 4096,
@@ -300,9 +339,10 @@ def sharing(
         tally = Tally(block=block, rate=rate, budget=budget, seed=seed)
     except ValueError as error:
         raise NfsleuthError(str(error)) from error
-    first = _Reading(paths, progress=progress)
+    half, rest = _in_turn(progress, [sum(map(_size, paths)) / 2] * 2)
+    first = _Reading(paths, progress=half)
     report = conclude(_gathered(first), first.captures, rules=rules)
-    reading, reader = _Reading(paths, keep_calls=True, progress=progress), Reader()
+    reading, reader = _Reading(paths, keep_calls=True, progress=rest), Reader()
     ends = _Ends(reading, report)
     for rows in reading:
         known = ends.of(rows)
@@ -332,6 +372,29 @@ def _twice_readable(paths: Sequence[PathLike]) -> None:
             raise NfsleuthError(f"{path}: is read twice here, which a pipe cannot be; save it to a file first")
 
 
+def _size(path: PathLike) -> int:
+    """Stored bytes of a capture, 0 if that is not known."""
+    try:
+        return Path(path).stat().st_size
+    except OSError:
+        return 0
+
+
+def _in_turn(progress: Progress | None, shares: Sequence[float]) -> list[Progress | None]:
+    """A `Progress` for each of several readings, one after the other, of which each takes its share of the whole."""
+    if progress is None:
+        return [None] * len(shares)
+
+    def told(number: int) -> Progress:
+        def tell(done: int, total: int | None) -> None:
+            progress(int(sum(shares[:number]) + shares[number] * done / (total or max(done, 1))), int(sum(shares)))
+
+        return tell
+
+    return [told(number) for number in range(len(shares))]
+
+
+MOST_TABLE = 1 << 26  # bytes of an imported table
 MOST_EXACT = 1 << 26  # blocks, 8 GB
 MOST_LABELS = 1 << 24  # bytes of a label file that are read
 ENDS_KEPT = 1 << 16  # connections whose addresses `calls` remembers

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from contrast import plant
-from nfsleuth import cli
+from nfsleuth import api, cli
 from nfsleuth.errors import Exit
 
 NOTHING = b"\xd4\xc3\xb2\xa1\x02\x00\x04\x00" + bytes(8) + b"\x00\x00\x04\x00\x01\x00\x00\x00"  # a pcap without frames
@@ -28,6 +28,9 @@ def folder(tmp_path_factory):
     (made / "one.pcap").write_bytes(plant.clients("a", 1, 1))
     (made / "empty.pcap").write_bytes(NOTHING)
     (made / "bad.labels.json").write_text("{")
+    for name, kind in (("other", "x"), ("blank", "  ")):
+        text = json.dumps({"capture": "a.pcap", "clients": [{"address": "192.0.2.9", "kind": kind}]})
+        (made / f"{name}.labels.json").write_text(text)
     return made
 
 
@@ -73,6 +76,17 @@ def test_two_captures(capsys, folder):
     assert run(capsys, folder / "a.pcap", folder / "b.pcap", "--nfs", "3", "-q")[0] == Exit.DONE
 
 
+def test_progress_goes_on_over_all_captures_and_readings(folder):
+    captures = [("a", folder / "a.pcap"), ("b", folder / "b.pcap")]
+    told = []
+    api.named_profiles(captures, progress=lambda done, total: told.append((done, total)))
+    whole = sum(path.stat().st_size for _, path in captures)
+    assert {total for _, total in told} == {whole}
+    assert [done for done, _ in told] == sorted(done for done, _ in told)
+    assert len(told) >= 4
+    assert told[-1][0] == whole
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "says"),
     [
@@ -88,10 +102,25 @@ def test_two_captures(capsys, folder):
         (("--label", "=a.pcap"), Exit.WRONG_USE, "NAME=CAPTURE"),
         (("--label", "a=a.pcap"), Exit.WRONG_USE, "all 8 clients are a; at least two labels"),
         (("--label", "a=a.pcap", "--label", "b=b.pcap", "--only", "c"), Exit.WRONG_USE, "no client is labelled c"),
-        (("--label", "a=a.pcap", "b.pcap"), Exit.WRONG_USE, "not both"),
+        (("--label", "a=a.pcap", "b.pcap"), Exit.WRONG_USE, "b.pcap: has no label"),
+        (("--label", "  =a.pcap"), Exit.WRONG_USE, "NAME=CAPTURE"),
+        (("--label", f"{'x' * 61}=a.pcap"), Exit.WRONG_USE, "at most 60 characters"),
+        (("--label", "a=a.pcap", "--label", "b=./a.pcap"), Exit.WRONG_USE, "./a.pcap: is named twice"),
+        (("--label", "a=one.pcap"), Exit.WRONG_USE, "the only client is a; at least two labels"),
+        (("a.pcap", "b.pcap", "--field", "tcp.window"), Exit.WRONG_USE, "--field goes with --write-rule"),
+        (("a.pcap", "."), Exit.UNREADABLE, "is a folder"),
         (("--labels", "a.labels.json"), Exit.WRONG_USE, "--by KEY"),
         (("--by", "kind"), Exit.WRONG_USE, "--labels FILE"),
         (("--labels", "a.labels.json", "--by", "colour"), Exit.WRONG_USE, "there are address, kind"),
+        (("--labels", "a.labels.json", "--by", "kind"), Exit.WRONG_USE, "all 8 clients are a; at least two labels"),
+        (("--labels", "a.labels.json", "a.labels.json", "--by", "kind"), Exit.WRONG_USE, "a.pcap: is named twice"),
+        (
+            ("--labels", "a.labels.json", "--by", "kind", "--only", "c"),
+            Exit.WRONG_USE,
+            "no client is labelled c; there",
+        ),
+        (("--labels", "other.labels.json", "--by", "kind"), Exit.NO_NFS, "a.pcap: 192.0.2.9 is not in the capture"),
+        (("--labels", "blank.labels.json", "--by", "kind"), Exit.WRONG_USE, "has the key kind"),
         (("--labels", "bad.labels.json", "--by", "kind"), Exit.WRONG_USE, "JSON is expected"),
         (("--labels", "missing.labels.json", "--by", "kind"), Exit.UNREADABLE, "cannot be read"),
     ],

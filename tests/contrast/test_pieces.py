@@ -159,7 +159,52 @@ def test_a_difference_of_software_is_said_to_be_one():
     found = [client("a", n, {"nfs4.OPEN.x": "libnfs"}, software="libnfs") for n in range(8)]
     found += [client("b", n, {"nfs4.OPEN.x": "linux"}, software="linux") for n in range(8)]
     result = rank.contrast(found, set())
-    assert [f.explained for f in result.findings] == [True]
+    assert [f.cause for f in result.findings] == [rank.Cause.SOFTWARE]
+
+
+def test_what_a_client_says_of_its_software_is_a_difference_of_software():
+    path = "nfs4.EXCHANGE_ID.eia_client_impl_id[].nii_name"
+    found = [client(label, n, {path: f"Linux {label}"}) for label in "ab" for n in range(8)]
+    for profile in found:
+        profile.contexts.add("nfs4.EXCHANGE_ID")
+    assert [(f.path, f.cause) for f in rank.contrast(found, set()).findings] == [(path, rank.Cause.SOFTWARE)]
+
+
+def test_times_stand_apart_and_never_lead_other_fields():
+    found = two_kinds()
+    for number, profile in enumerate(found):
+        profile.measures["tcp.handshake ns"] = number % 10 + (1000.0 if profile.label == "native" else 0.0)
+        profile.measures["calls.gap ns"] = float(number % 5) + (100 if number % 10 < 9 else 0) * (
+            profile.label == "native"
+        )
+    first, second = rank.contrast(found, set()).findings
+    assert (first.path, first.cause) == ("nfs4.OPEN.kind", rank.Cause.NONE)
+    assert [f.path for f in first.fields] == ["nfs4.OPEN.kind", "tcp.handshake ns"]
+    assert (second.path, second.cause) == ("calls.gap ns", rank.Cause.CONDITIONS)
+    text = contrast_text.findings(rank.contrast(found, set()), found, [])
+    assert text.index("nfs4.OPEN.kind") < text.index("Times and rates, which depend on") < text.index("calls.gap ns")
+    page = contrast_html.page(rank.contrast(found, set()), found, [])
+    assert "Times and rates, which depend on" in page
+
+
+def test_what_differs_between_captures_is_no_finding_where_captures_hold_both_labels():
+    """Labels that are unequally spread over two captures: the server's address follows the capture."""
+    found = []
+    for capture, of_a, of_b in (("one.pcap", 9, 4), ("two.pcap", 4, 9)):
+        for label, count in (("a", of_a), ("b", of_b)):
+            fields = {"nfs4.OPEN.server": capture, "nfs4.OPEN.kind": label}
+            found += [client(label, len(found) + n, fields, capture=capture) for n in range(count)]
+    result = rank.contrast(found, set())
+    assert [f.path for f in result.findings] == ["nfs4.OPEN.kind"]
+
+
+def test_numbers_that_may_be_anything_are_asked_for_their_form():
+    found = [
+        client(label, n, {"tcp.timestamp.value": 2**31 + n + 1000 * (label == "a")}) for label in "ab" for n in range(8)
+    ]
+    for profile in found:
+        profile.contexts.add("tcp")
+    assert not rank.contrast(found, set()).findings
 
 
 def test_a_field_that_the_capture_cuts_is_not_missed():

@@ -13,6 +13,7 @@ from nfsleuth.contrast.leaves import bitmap_text, leaves
 from nfsleuth.contrast.messages import read_call, read_reply
 from nfsleuth.contrast.observe import syns
 from nfsleuth.contrast.sketch import LONGEST, MOST_FIELDS, MOST_VALUES, Profile, Sketch, entropy
+from nfsleuth.contrast.whose import halves
 from nfsleuth.wire.programs import PROTOCOLS
 from nfsleuth.wire.xdr import CUT, MALFORMED, Array, Chain, Maybe, Struct, XdrError, decode
 
@@ -120,7 +121,7 @@ def test_the_callback_address_has_the_path_that_the_rfc_gives_it():
 
 
 def test_attributes_by_their_names():
-    assert bitmap_text([1 << 1 | 1 << 4, 1 << 1]) == "type size mode"
+    assert bitmap_text((1 << 1 | 1 << 4, 1 << 1)) == "type size mode"
     body = packets.u32(9, 1, 1 << 1 | 1 << 4)
     call = read_call(packets.call(1, version=4, procedure=1, arguments=packets.compound(body)))
     assert dict(call.fields)["nfs4.GETATTR.attr_request"] == "type size"
@@ -145,23 +146,23 @@ def test_headers_of_a_syn(vlans, six):
     segment = packets.tcp(b"", 777, 2049, flags=packets.SYN, options=packets.LINUX_SYN, window=64240)
     network = packets.ipv6(segment) if six else packets.ipv4(segment, ttl=61)
     frame = packets.ethernet(network, vlans=vlans)
-    headers = read_headers(frame, packets.ETHERNET)
-    fields = dict(headers.fields)
+    fields = dict(read_headers(frame, packets.ETHERNET))
     assert fields["tcp.syn.options"] == "mss,sok,ts,nop,ws"
     assert (fields["tcp.syn.mss"], fields["tcp.syn.wscale"], fields["tcp.syn.window"]) == (1460, 7, 64240)
     assert fields["tcp.syn.window / mss"] == "44.00"
     assert fields["ip.ttl"] == (64 if six else 61)
     assert fields["eth.src"] == packets.CLIENT_MAC
-    assert headers.ends.source_port == 777
-    assert syns(packets.chunk([packets.Frame(frame)])).tolist() == [True]
-    for end in range(len(frame)):
-        read_headers(frame[:end], packets.ETHERNET)
+    index, senders = syns(packets.chunk([packets.Frame(b""), packets.Frame(frame)]))
+    assert index.tolist() == [1]
+    assert senders == [(*halves("fd00::7" if six else "10.0.0.7"), 777)]
+    assert all(read_headers(frame[:end], packets.ETHERNET) is None for end in range(len(frame) - len(segment) + 20))
 
 
 @given(data=st.binary(max_size=120), link=st.sampled_from([0, 1, 12, 101, 108, 113, 228, 229, 276, 147]))
 def test_any_frame_is_safe(data, link):
     read_headers(data, link)
-    syns(packets.chunk([packets.Frame(data, link=link)]))
+    index, senders = syns(packets.chunk([packets.Frame(data, link=link)]))
+    assert len(index) == len(senders) <= 1
 
 
 def test_a_sketch_is_bounded():

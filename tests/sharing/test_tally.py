@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections import Counter
 
 import numpy as np
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nfsleuth.sharing.kernel import class_of
 from nfsleuth.sharing.tables import EVENT, FINE, MOST_SHARERS, Kind
-from nfsleuth.sharing.tally import Budget, Tally
+from nfsleuth.sharing.tally import Tally
 from sharing.naive import Naive
 
 BLOCK = 512

@@ -12,6 +12,7 @@ from nfsleuth.cli import options
 from nfsleuth.errors import Exit, NfsleuthError
 
 if TYPE_CHECKING:
+    from nfsleuth.api import Progress
     from nfsleuth.contrast.align import Pair
     from nfsleuth.contrast.rank import Contrast, Finding
     from nfsleuth.contrast.sketch import Profile
@@ -23,6 +24,7 @@ Examples:
   nfsleuth contrast --label native=a.pcap --label native=b.pcap --label vm=c.pcap --label vm=d.pcap
   nfsleuth contrast --labels lab/*.labels.json --by network --only native --only user-nat
 """
+LONGEST = 60  # characters of a label, as in label files
 NFS_VERSIONS = ["2", "3", "4.0", "4.1", "4.2"]
 
 
@@ -72,15 +74,17 @@ def contrast(
     from nfsleuth.report import contrast_words
 
     options.check_target(html)
+    if field and not write_rule:
+        raise NfsleuthError("--field goes with --write-rule NAME: it says which finding the rule is drafted of")
     if write_rule:
         options.check_target(f"{draft.check_name(write_rule)}.py")
         if Path(f"{write_rule}.py").exists():
             raise NfsleuthError(f"{write_rule}.py: is there already; choose another name or move it away")
-    with options.watching(quiet):
-        profiles, notes = _read(captures, label, labels, by, only, nfs, rules)
-        notes = [*notes, *contrast_words.lost(profiles)]
+    with options.watching(quiet) as progress:
+        profiles, notes = _read(captures, label, labels, by, only, nfs, rules, progress)
         clients, masked = runs.clients(profiles)
-        _check(clients, only)
+        _check(clients, notes)
+        notes = [*notes, *contrast_words.lost(profiles)]
         result = rank.contrast(clients, masked, seed=seed)
         differing = [] if result.can_conclude else differences.differences(clients, masked)
     aligned = _aligned(clients) if sequence or html else None
@@ -128,6 +132,7 @@ def _read(
     only: Sequence[str],
     nfs: Sequence[str],
     rules: str | None,
+    progress: Progress | None,
 ) -> tuple[list[Profile], list[str]]:
     """The labelled profiles, and what was left out."""
     from nfsleuth import api
@@ -136,57 +141,41 @@ def _read(
         if label or not by:
             raise NfsleuthError("--labels goes with --by KEY and without --label; KEY is any key of the label files")
         # A shell writes lab/*.labels.json out: all but the first of them arrive as arguments.
-        return api.labelled_profiles(*files, *captures, by=by, only=only, nfs=nfs, rules=rules)
+        return api.labelled_profiles(*files, *captures, by=by, only=only, nfs=nfs, rules=rules, progress=progress)
     if by:
         raise NfsleuthError("--by needs --labels FILE...: the label files that have the key")
-    if captures and label:
-        raise NfsleuthError("name captures either with --label NAME=CAPTURE or without labels, not both")
+    pairs = [_label(text) for text in label]
+    if captures and pairs:
+        raise NfsleuthError(f"{captures[0]}: has no label; give every capture one, or name two captures and no --label")
     if captures and len(captures) != 2:
         raise NfsleuthError("name two captures, or more with --label NAME=CAPTURE each")
-    pairs = [_label(text) for text in label] or list(zip(_names(captures), captures, strict=True))
-    if not pairs:
+    if not (pairs or captures):
         raise NfsleuthError("contrast what? name two captures, or captures with --label NAME=CAPTURE")
-    profiles = []
-    for name, capture in pairs:
-        if only and name not in only:
-            continue
-        found = [profile for _, profile in api.profiles(capture, nfs=nfs, rules=rules)]
-        if not found:
-            which = f" of version {' or '.join(nfs)}" if nfs else ""
-            raise NfsleuthError(
-                f"{capture}: no NFS client{which} in it; leave it out, or capture on the server's interface",
-                Exit.NO_NFS,
-            )
-        for profile in found:
-            profile.label = name
-        profiles += found
-    return profiles, []
+    pairs = pairs or list(zip(_names(captures), captures, strict=True))
+    return api.named_profiles(pairs, only=only, nfs=nfs, rules=rules, progress=progress), []
 
 
 def _label(text: str) -> tuple[str, str]:
     name, equals, capture = text.partition("=")
     if not equals or not name.strip() or not capture:
         raise NfsleuthError(f"--label {text}: NAME=CAPTURE is expected, such as native=office.pcap")
+    if len(name.strip()) > LONGEST:
+        raise NfsleuthError(f"--label {name[:LONGEST]}...: a name has at most {LONGEST} characters; shorten it")
     return name.strip(), capture
 
 
 def _names(captures: Sequence[str]) -> list[str]:
     """Labels of two captures: their file names, or where these are equal, their paths."""
     names = [Path(c).name for c in captures]
-    if len(set(names)) == len(names):
-        return names
-    if len(set(captures)) < len(captures):
-        raise NfsleuthError(f"{captures[0]}: is named twice; a capture does not differ from itself")
-    return list(captures)
+    return names if len(set(names)) == len(names) else list(captures)
 
 
-def _check(clients: Sequence[Profile], only: Sequence[str]) -> None:
+def _check(clients: Sequence[Profile], notes: Sequence[str]) -> None:
     labels = sorted({c.label for c in clients})
-    if missing := sorted(set(only) - set(labels)):
-        raise NfsleuthError(f"no client is labelled {missing[0]}; there are {', '.join(labels) or 'none'}")
     if len(labels) < 2:
-        there = f"all {len(clients)} clients are {labels[0]}" if labels else "no client has a label"
-        raise NfsleuthError(f"{there}; at least two labels are needed")
+        who = f"all {len(clients)} clients are" if len(clients) > 1 else "the only client is"
+        why = f" ({'; '.join(notes[:3])})" if notes else ""
+        raise NfsleuthError(f"{who} {labels[0]}; at least two labels are needed{why}")
 
 
 def _aligned(clients: Sequence[Profile]) -> tuple[Profile, Profile, list[Pair]]:
@@ -207,7 +196,10 @@ def _chosen(result: Contrast, field: str | None) -> Finding:
     if not result.findings:
         raise NfsleuthError("there is no finding to draft a rule of; more labelled captures may give one")
     if field is None:
-        return result.findings[0]
+        first = result.findings[0]
+        if first.cause:
+            raise NfsleuthError(f"{first.path} may have other causes than the label; name it with --field to go on")
+        return first
     for one in result.findings:
         if field in [f.path for f in one.fields]:
             return one

@@ -7,7 +7,6 @@ The kernels of `wire` keep what verdicts need; this reads everything else, too, 
 from __future__ import annotations
 
 from struct import unpack_from
-from typing import NamedTuple
 
 from nfsleuth.contrast.leaves import Leaf
 from nfsleuth.wire import ethernet, ip, tcp
@@ -18,41 +17,20 @@ _TAGS = (ethernet.TYPE_VLAN, ethernet.TYPE_QINQ, ethernet.TYPE_QINQ_OLD)
 _KIND_NAMES = tcp.LAYOUT_NAMES | {tcp.OPTION_SACK: "sack"}
 
 
-class Ends(NamedTuple):
-    """Who sent the frame: packed addresses, as 16 bytes (IPv4 mapped), and ports."""
-
-    source: bytes
-    source_port: int
-    destination: bytes
-    destination_port: int
-
-
-class Headers(NamedTuple):
-    """The fields of one frame. Where it is not TCP or is cut, `ends` is None and the transport's fields are missing."""
-
-    fields: list[Leaf]
-    ends: Ends | None
-    flags: int
-
-
-def read_headers(frame: bytes, link: int) -> Headers:
-    """The headers of a frame as captured. What is cut or unknown is left out."""
+def read_headers(frame: bytes, link: int) -> list[Leaf] | None:
+    """The headers of a frame as captured. What is unknown is left out; None if it is not TCP, or is cut."""
     out: list[Leaf] = []
     at, kind = _link(frame, link, out)
     if kind == ethernet.TYPE_IPV4:
-        found = _ipv4(frame, at, out)
+        transport = _ipv4(frame, at, out)
     elif kind == ethernet.TYPE_IPV6:
-        found = _ipv6(frame, at, out)
+        transport = _ipv6(frame, at, out)
     else:
-        found = None
-    if found is None:
-        return Headers(out, None, 0)
-    at, source, destination = found
-    if len(frame) - at < 20:
-        return Headers(out, None, 0)
-    flags = _tcp(frame, at, out)
-    ports = unpack_from(">HH", frame, at)
-    return Headers(out, Ends(source, ports[0], destination, ports[1]), flags)
+        transport = None
+    if transport is None or len(frame) - transport < 20:
+        return None
+    _tcp(frame, transport, out)
+    return out
 
 
 def mac_text(mac: bytes) -> str:
@@ -90,7 +68,8 @@ def _link(frame: bytes, link: int, out: list[Leaf]) -> tuple[int, int]:
     return at, kind
 
 
-def _ipv4(frame: bytes, at: int, out: list[Leaf]) -> tuple[int, bytes, bytes] | None:
+def _ipv4(frame: bytes, at: int, out: list[Leaf]) -> int | None:
+    """Where TCP begins, None if it does not."""
     if len(frame) - at < 20 or frame[at] >> 4 != 4:
         return None
     header = (frame[at] & 0xF) * 4
@@ -106,11 +85,11 @@ def _ipv4(frame: bytes, at: int, out: list[Leaf]) -> tuple[int, bytes, bytes] | 
     ]
     if protocol != ip.PROTOCOL_TCP or fragment & 0x1FFF or header < 20:
         return None
-    mapped = bytes(10) + b"\xff\xff"
-    return at + header, mapped + frame[at + 12 : at + 16], mapped + frame[at + 16 : at + 20]
+    return at + header
 
 
-def _ipv6(frame: bytes, at: int, out: list[Leaf]) -> tuple[int, bytes, bytes] | None:
+def _ipv6(frame: bytes, at: int, out: list[Leaf]) -> int | None:
+    """Where TCP begins, None if it does not."""
     if len(frame) - at < 40 or frame[at] >> 4 != 6:
         return None
     first, _, following, hops = unpack_from(">IHBB", frame, at)
@@ -123,11 +102,11 @@ def _ipv6(frame: bytes, at: int, out: list[Leaf]) -> tuple[int, bytes, bytes] | 
     ]
     if following != ip.PROTOCOL_TCP:  # extension headers before TCP are rare: such frames give no TCP fields
         return None
-    return at + 40, frame[at + 8 : at + 24], frame[at + 24 : at + 40]
+    return at + 40
 
 
-def _tcp(frame: bytes, at: int, out: list[Leaf]) -> int:
-    """Fields of the TCP header; returns its flags. Those of a SYN have paths of their own."""
+def _tcp(frame: bytes, at: int, out: list[Leaf]) -> None:
+    """Fields of the TCP header. Those of a SYN have paths of their own."""
     offset, flags, window = unpack_from(">BBH", frame, at + 12)
     path = "tcp.syn" if flags & tcp.SYN else "tcp"
     header = (offset >> 4) * 4
@@ -143,7 +122,6 @@ def _tcp(frame: bytes, at: int, out: list[Leaf]) -> int:
         mss = dict(found).get("mss") if whole else None
         if isinstance(mss, int) and mss:
             out.append(("tcp.syn.window / mss", f"{window / mss:.2f}"))
-    return int(flags)
 
 
 def _options(options: bytes) -> tuple[list[str], list[Leaf]]:

@@ -66,7 +66,7 @@ def label_of(file: LabelFile, client: Mapping[str, Any], key: str) -> str | None
     if isinstance(value, bool):
         return "yes" if value else "no"
     text = "+".join(map(str, value)) if isinstance(value, list) else str(value)
-    return text[:LONGEST]
+    return text.strip()[:LONGEST] or None
 
 
 def keys(files: Iterable[LabelFile]) -> list[str]:
@@ -76,6 +76,26 @@ def keys(files: Iterable[LabelFile]) -> list[str]:
         for client in file.clients:
             found |= {key for key in client if isinstance(key, str) and label_of(file, client, key) is not None}
     return sorted(found)
+
+
+def check_wanted(only: Iterable[str], there: Iterable[str]) -> None:
+    """Raises NfsleuthError if a label is wanted that nobody has, before hours are spent on reading."""
+    known = sorted(there)
+    for label in only:
+        if label not in known:
+            raise NfsleuthError(f"no client is labelled {label}; there are {', '.join(known)}")
+
+
+def check_once(captures: Iterable[tuple[str, str]]) -> None:
+    """Raises NfsleuthError if a capture is there twice: its clients would count as two each.
+
+    captures: each as it was named, and its path.
+    """
+    seen: set[str] = set()
+    for name, path in captures:
+        if path in seen:
+            raise NfsleuthError(f"{name}: is named twice; name each capture once, so that its clients count once")
+        seen.add(path)
 
 
 def matched(client: Mapping[str, Any], found: Sequence[tuple[Facts, Profile]]) -> Profile | None:

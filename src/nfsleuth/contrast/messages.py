@@ -8,13 +8,14 @@ the protocol and its version, ``nfs4.SETCLIENTID.client.id``, results go on with
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import NamedTuple
 
-from nfsleuth.contrast.leaves import Leaf, leaves
+from nfsleuth.contrast.leaves import Leaf, Reader, leaves, opaque, reader, u32
 from nfsleuth.wire import rpc
 from nfsleuth.wire.nfs4 import CALLBACK, NFS4
 from nfsleuth.wire.programs import NFS_CB, NFS_CB_LAST, PROTOCOLS, program_name, table_of
-from nfsleuth.wire.xdr import CUT, VOID, Number, Opaque, Procedure, Protocol, XdrError, decode, parse
+from nfsleuth.wire.xdr import CUT, VOID, Opaque, Procedure, Protocol, XdrError, decode, parse
 
 CREDENTIALS = parse(  # RFC 5531 appendix A; RFC 2203 section 5.3.1
     "credentials",
@@ -24,7 +25,6 @@ rpc_gss_cred = version:u32 gss_proc:u32 seq_num:u32 service:u32 handle:opaque<>
 """,
 ).types
 NULL = Procedure(0, "NULL", VOID, VOID)
-_U32 = Number(4)
 _AUTH_BODY = Opaque(rpc.MOST_AUTH, fixed=False)
 _GSS_INTEGRITY_HEAD = 8  # length of databody_integ and its sequence number, RFC 2203 section 5.3.3.4.2
 
@@ -105,6 +105,7 @@ def read_call(buf: bytes) -> Call | None:
 _HEADER = (0, 8, 12, 16, 20)  # xid, rpcvers, prog, vers, proc
 
 
+@lru_cache(maxsize=1 << 10)
 def _method(program: int, version: int, procedure: int) -> Method:
     table = table_of(program, version)
     if table is None:
@@ -118,9 +119,9 @@ def _method(program: int, version: int, procedure: int) -> Method:
 def _credentials(call: Call, path: str, buf: bytes) -> int:
     """Credential and verifier; returns where the arguments begin."""
     end = len(buf)
-    flavor, at = decode(_U32, buf, 24, end)
+    flavor = u32(buf, 24, end)
     call.fields.append((f"{path}.cred.flavor", flavor))
-    body, at = decode(_AUTH_BODY, buf, at, end)
+    body, at = opaque(_AUTH_BODY, buf, 28, end)
     if flavor == rpc.AUTH_SYS:
         leaves(CREDENTIALS["authsys_parms"], body, 0, len(body), f"{path}.cred", call.fields)
     elif flavor == rpc.RPCSEC_GSS:
@@ -129,9 +130,8 @@ def _credentials(call: Call, path: str, buf: bytes) -> int:
         data = gss["gss_proc"] == rpc.GSS_DATA
         call.integrity = data and gss["service"] == rpc.GSS_INTEGRITY
         call.hidden = not data or gss["service"] == rpc.GSS_PRIVACY
-    verifier, at = decode(_U32, buf, at, end)
-    call.fields.append((f"{path}.verf.flavor", verifier))
-    _, at = decode(_AUTH_BODY, buf, at, end)
+    call.fields.append((f"{path}.verf.flavor", u32(buf, at, end)))
+    _, at = opaque(_AUTH_BODY, buf, at + 4, end)
     return at + _GSS_INTEGRITY_HEAD if call.integrity else at
 
 
@@ -165,20 +165,31 @@ def _short(operations: list[str]) -> str:
 
 def _operations(reading: Reading, path: str, method: Method, buf: bytes, at: int, *, replied: bool) -> None:
     """The operations of a COMPOUND, or their results."""
-    count, at = decode(_U32, buf, at, len(buf))
+    end = len(buf)
+    count = u32(buf, at, end)
+    at += 4
     reading.fields.append((f"{path}.{'resarray' if replied else 'argarray'}.count", count))
-    procedures = (CALLBACK if method.callback else NFS4).procedures
     try:
         for _ in range(count):
-            number, at = decode(_U32, buf, at, len(buf))
-            operation = procedures.get(number)
+            operation = _operation(method.protocol, u32(buf, at, end), callback=method.callback, replied=replied)
             if operation is None:
                 reading.malformed = True
                 return
-            inner = reading.enter(f"{method.protocol}.{operation.name}{'.reply' if replied else ''}")
-            at = leaves(operation.results if replied else operation.args, buf, at, len(buf), inner, reading.fields)
+            inner, read = operation
+            reading.enter(inner)
+            at = read(buf, at + 4, end, reading.fields)
     except XdrError as error:
         reading.stop(error)
+
+
+@lru_cache(maxsize=1 << 10)  # numbers are the wire's
+def _operation(protocol: str, number: int, *, callback: bool, replied: bool) -> tuple[str, Reader] | None:
+    """The context of an operation of a COMPOUND and what reads its arguments or results; None if there is no such."""
+    operation = (CALLBACK if callback else NFS4).procedures.get(number)
+    if operation is None:
+        return None
+    context = f"{protocol}.{operation.name}{'.reply' if replied else ''}"
+    return context, reader(operation.results if replied else operation.args, context)
 
 
 def read_reply(call: Call, buf: bytes) -> Reading:
@@ -187,14 +198,14 @@ def read_reply(call: Call, buf: bytes) -> Reading:
     path = reply.enter(f"rpc.{method.protocol}.reply")
     end = len(buf)
     try:
-        status, at = decode(_U32, buf, 8, end)
+        status = u32(buf, 8, end)
         reply.fields.append((f"{path}.reply_stat", status))
         if status == rpc.DENIED:
             return reply
-        verifier, at = decode(_U32, buf, at, end)
-        reply.fields.append((f"{path}.verf.flavor", verifier))
-        _, at = decode(_AUTH_BODY, buf, at, end)
-        accepted, at = decode(_U32, buf, at, end)
+        reply.fields.append((f"{path}.verf.flavor", u32(buf, 12, end)))
+        _, at = opaque(_AUTH_BODY, buf, 16, end)
+        accepted = u32(buf, at, end)
+        at += 4
         reply.fields.append((f"{path}.accept_stat", accepted))
         if accepted == 0 and not call.hidden:
             _results(reply, method, buf, at + _GSS_INTEGRITY_HEAD if call.integrity else at)

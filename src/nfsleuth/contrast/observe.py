@@ -2,8 +2,8 @@
 
 The tracker finds the messages and matches calls with replies; its `watch` hands the beginnings of all messages over
 before they are decoded. Of these a sample is read field by field (`messages`), with the headers of the frames that they
-lie in, and all SYNs. The sample is even-handed: of every kind of message of a client - procedure and length - the first
-few, then the 16th, 32nd, 64th and so on. Counts, times and the order of operations are of all calls.
+lie in, and SYNs. The sample is even-handed: of every kind of message of a client - procedure and length - the first few
+(8, of many clients 2), then the 16th, 32nd, 64th and so on. Counts, times and the order of operations are of all calls.
 
 Plain Python reads about 10,000 messages a second, so that the sample, not the trace, sets the time. Memory is bounded
 by clients times fields times values.
@@ -27,7 +27,8 @@ from nfsleuth.trace.tables import CALL, CALL_FROM_SERVER
 from nfsleuth.wire import ethernet, ip, rpc, tcp
 from nfsleuth.wire.programs import NFS, operation_name, procedure_name, program_name
 
-FIRST = 8  # messages of a kind that are read before the sample thins out
+FIRST, LEAST_FIRST = 8, 2  # messages of a kind and client that are read before the sample thins out
+FIRST_OF_ALL = 512  # the same of all clients together: many clients make up for fewer messages of each
 MOST_MESSAGES = 120_000  # calls of a trace that are read, shared among its clients
 LEAST_MESSAGES, LIMIT_MESSAGES = 64, 4096  # calls of one client
 MOST_KINDS = 1 << 20  # kinds that are counted
@@ -35,6 +36,8 @@ MOST_WAITING = 1 << 14  # calls that are remembered until their reply comes
 MOST_CONNECTIONS = 1 << 18  # connections whose client is remembered
 MOST_TIMES = 4096  # gaps and latencies of a client that are kept
 SYNS = 32  # SYNs of a client that are read
+HEADERS = 32  # calls of a client whose frame's headers are read before the sample thins out
+MOST_HEADERS = 256  # bytes of a frame in which its headers are
 CALLS_AT_ONCE = 1 << 18  # CALL rows that are counted at once
 TAIL = 64  # operations before the end of the trace that are kept
 WHOLE = 1024  # lengths above are kinds by their power of two
@@ -62,6 +65,7 @@ class Ledger:
     handshakes: list[int] = field(default_factory=list)
     syns: int = 0
     read: int = 0  # calls decoded field by field
+    sent: int = 0  # of these, calls that the client sent itself: no callbacks
 
 
 class Observer:
@@ -76,8 +80,9 @@ class Observer:
         self.ledgers = [Ledger() for _ in profiles]
         self._whose, self._skip = whose, skip
         self._share = min(max(MOST_MESSAGES // max(len(profiles), 1), LEAST_MESSAGES), LIMIT_MESSAGES)
+        self._first = min(max(FIRST_OF_ALL // max(len(profiles), 1), LEAST_FIRST), FIRST)
         self._kinds: dict[int, int] = {}  # kind of a message -> how many were met
-        self._waiting: OrderedDict[tuple[int, int], tuple[int, Call]] = OrderedDict()  # connection, xid
+        self._waiting: OrderedDict[int, tuple[int, Call]] = OrderedDict()  # by connection and xid, see `watch`
         self._by_uid: OrderedDict[int, int] = OrderedDict()  # connection -> profile
         self._frames = np.empty(0, np.int64)
         self._chunk: Chunk | None = None
@@ -91,32 +96,27 @@ class Observer:
         """A chunk before the tracker reads it: its SYNs, and where its frames lie."""
         self._chunk = chunk
         self._frames = chunk.frames["number"]
-        for index in np.flatnonzero(syns(chunk)).tolist():
-            self._header(index)
+        index, sources = syns(chunk)
+        for place, source in zip(index.tolist(), sources, strict=True):
+            mine = self._at(source)
+            if mine >= 0 and self.ledgers[mine].syns < SYNS:
+                self.ledgers[mine].syns += 1
+                self._header(mine, place, "tcp.syn")
 
-    def _header(self, index: int) -> None:
-        """Read the headers of a frame that a client sent."""
+    def _header(self, mine: int, index: int, kind: str = "tcp") -> None:
+        """Read the headers of a frame that client number `mine` sent."""
         assert self._chunk is not None
         row = self._chunk.frames[index]
         at = int(row["offset"])
-        frame = self._chunk.buffer[at : at + min(int(row["captured"]), 256)].tobytes()
-        headers = read_headers(frame, int(row["link"]))
-        if headers.ends is None:
-            return
-        source = headers.ends.source
-        key = (int.from_bytes(source[:8], "big"), int.from_bytes(source[8:], "big"), headers.ends.source_port)
-        mine = self._at(key)
-        if mine < 0:
+        frame = self._chunk.buffer[at : at + min(int(row["captured"]), MOST_HEADERS)].tobytes()
+        found = read_headers(frame, int(row["link"]))
+        if found is None:
             return
         profile = self.profiles[mine]
-        contexts = {"ip", "tcp"} | ({"eth"} if any(path == "eth.src" for path, _ in headers.fields) else set())
-        if headers.flags & tcp.SYN:
-            if self.ledgers[mine].syns >= SYNS:
-                return
-            self.ledgers[mine].syns += 1
-            contexts.add("tcp.syn")
-        profile.contexts |= contexts
-        profile.see(headers.fields, int(row["number"]))
+        profile.contexts |= {"ip", "tcp", kind}
+        if any(path == "eth.src" for path, _ in found):
+            profile.contexts.add("eth")
+        profile.see(found, int(row["number"]))
 
     def _at(self, key: Key) -> int:
         if key in self._skip:
@@ -139,9 +139,10 @@ class Observer:
         mine = owners >= 0
         sampled = np.zeros(len(rows), bool)
         sampled[self._sample(np.flatnonzero((head[:, 1] == rpc.CALL) & mine), rows, head, owners)] = True
-        index = np.flatnonzero(sampled | ((head[:, 1] == rpc.REPLY) & mine))
-        keys = zip(state["conns"]["uid"][slots[index]].tolist(), head[index, 0].tolist(), strict=True)
-        for i, key in zip(index.tolist(), keys, strict=True):
+        keys = state["conns"]["uid"][slots].astype(np.int64) << 32 | head[:, 0]
+        wanted = np.concatenate([np.fromiter(self._waiting, np.int64, len(self._waiting)), keys[sampled]])
+        index = np.flatnonzero(sampled | ((head[:, 1] == rpc.REPLY) & mine & np.isin(keys, wanted)))
+        for i, key in zip(index.tolist(), keys[index].tolist(), strict=True):
             if sampled[i]:
                 self._call(key, int(owners[i]), rows[i], _bytes(rows[i], buffer, state["arena"]))
             elif key in self._waiting:
@@ -172,7 +173,7 @@ class Observer:
         return -1
 
     def _sample(self, calls: np.ndarray, rows: np.ndarray, head: np.ndarray, owners: np.ndarray) -> np.ndarray:
-        """Which of the calls are read: per client and kind the first FIRST, then those whose number is a power of 2."""
+        """Which of the calls are read: per client and kind the first ones, then those whose number is a power of 2."""
         if not len(calls):
             return calls
         size = rows["bytes"][calls]
@@ -190,7 +191,7 @@ class Observer:
             if kind in self._kinds or len(self._kinds) < MOST_KINDS:
                 self._kinds[kind] = count
         number = before[back] + rank
-        chosen = (number < FIRST) | ((number & (number - 1)) == 0)
+        chosen = in_sample(number, self._first)
         picked: list[int] = []
         for i in np.flatnonzero(chosen).tolist():
             ledger = self.ledgers[int(owners[calls[i]])]
@@ -200,21 +201,28 @@ class Observer:
                 picked.append(i)
         return calls[picked]
 
-    def _call(self, key: tuple[int, int], mine: int, row: np.void, message: bytes) -> None:
+    def _call(self, key: int, mine: int, row: np.void, message: bytes) -> None:
         call = read_call(message)
         if call is None:
             return
         self._take(mine, call, int(row["frame"]))
         self.profiles[mine].messages += 1
-        if not call.method.callback and len(self._frames):
-            index = int(row["frame"]) - int(self._frames[0])
-            if 0 <= index < len(self._frames) and self._frames[index] == row["frame"]:
-                self._header(index)
+        if not call.method.callback:
+            self._sent(mine, int(row["frame"]))
         self._waiting[key] = (mine, call)
         if len(self._waiting) > MOST_WAITING:
             self._waiting.popitem(last=False)
 
-    def _reply(self, key: tuple[int, int], row: np.void, message: bytes) -> None:
+    def _sent(self, mine: int, frame: int) -> None:
+        """A client sent a call, which begins in `frame`: if that is in this chunk, its headers may be read."""
+        ledger = self.ledgers[mine]
+        if in_sample(ledger.sent, HEADERS) and len(self._frames):
+            index = frame - int(self._frames[0])
+            if 0 <= index < len(self._frames) and self._frames[index] == frame:
+                self._header(mine, index)
+        ledger.sent += 1
+
+    def _reply(self, key: int, row: np.void, message: bytes) -> None:
         mine, call = self._waiting.pop(key)
         self._take(mine, read_reply(call, message), int(row["frame"]))
 
@@ -318,11 +326,17 @@ class Observer:
         return _steps(rows[np.argsort(rows["call_frame"], kind="stable")], ledger.first)
 
 
+def in_sample(number: np.ndarray | int, first: int) -> np.ndarray:
+    """Whether what was met `number` times before is read: the first ones, then those whose number is a power of 2."""
+    found: np.ndarray = np.logical_or(number < first, (number & (number - 1)) == 0)
+    return found
+
+
 _MIX = np.uint64(0x9E37_79B9_7F4A_7C15)
 
 
-def syns(chunk: Chunk) -> np.ndarray:
-    """Which frames of a chunk are TCP SYNs (also SYN-ACKs), of link types and headers of fixed length: bool[n]."""
+def syns(chunk: Chunk) -> tuple[np.ndarray, list[Key]]:
+    """The TCP SYNs and SYN-ACKs of a chunk, where headers have a fixed length: their indices and senders."""
     frames, buffer = chunk.frames, chunk.buffer
     at, size = frames["offset"], frames["captured"].astype(np.int64)
     network = np.full(len(frames), -1, np.int64)
@@ -341,10 +355,19 @@ def syns(chunk: Chunk) -> np.ndarray:
     six = (version == 6) & (buffer[place + 6] == ip.PROTOCOL_TCP)
     transport = place + np.where(four, (buffer[place] & 0xF).astype(np.int64) * 4, 40)
     inside = (four | six) & (transport + 14 <= at[index] + size[index])
-    flags = buffer[np.where(inside, transport + 13, 0)]
-    found = np.zeros(len(frames), bool)
-    found[index[inside & (flags & tcp.SYN > 0)]] = True
-    return found
+    found = inside & (buffer[np.where(inside, transport + 13, 0)] & tcp.SYN > 0)
+    return index[found], _senders(buffer, place[found], transport[found], four[found])
+
+
+def _senders(buffer: np.ndarray, network: np.ndarray, transport: np.ndarray, four: np.ndarray) -> list[Key]:
+    """Source address, IPv4 mapped, and port of the frames whose headers begin there."""
+    address = np.zeros((len(network), 16), np.uint8)
+    address[:, 10:12] = 0xFF
+    address[four, 12:] = buffer[network[four][:, None] + np.arange(12, 16)]
+    address[~four] = buffer[network[~four][:, None] + np.arange(8, 24)]
+    high, low = address.view(">u8").T.tolist()
+    port = buffer[transport].astype(np.int64) << 8 | buffer[transport + 1]
+    return list(zip(high, low, port.tolist(), strict=True))
 
 
 _NETWORK_AT = {

@@ -46,7 +46,7 @@ def about(clients: Sequence[Profile], masked: set[str]) -> Iterator[FieldQuestio
     """All fields on which at least two clients differ, by path."""
     paths = sorted({path for client in clients for path in client.fields})
     for path in paths:
-        yield from _field(path, clients, path in masked or identifies(path))
+        yield from _field(path, clients, path in masked or by_form(path))
     for name in sorted({name for client in clients for name in client.measures}):
         yield from _measure(name, clients)
     yield from _used(clients)
@@ -82,9 +82,17 @@ def _one_per_mac(who: Sequence[int], clients: Sequence[Profile]) -> list[int]:
     return sorted(first.values())
 
 
-def identifies(path: str) -> bool:
-    """Whether a field names its client: what identifies is everybody's own, and would only find clients again."""
-    return path == "eth.src" or path.endswith((".machinename", ".caller_name"))
+# Fields whose values may be anything: RFC 5531 section 9, RFC 6864 section 4.1, RFC 6437 section 3, RFC 7323 section
+# 5.4.
+ARBITRARY = (".xid", "ip.id", "ip.flow_label", ".timestamp.value", ".timestamp.echo")
+
+
+def by_form(path: str) -> bool:
+    """Whether a field is asked for its form only, even if no client was recorded twice.
+
+    What names a client would only find it again, and numbers that a client may choose freely are equal by chance.
+    """
+    return path == "eth.src" or path.endswith((".machinename", ".caller_name", *ARBITRARY))
 
 
 def _text(values: frozenset[Scalar]) -> str:

@@ -1,19 +1,22 @@
 """Clients with labels come in, findings go out: which fields know the label, how well, and whether chance does as well.
 
 The measure is the information that the answer to a question gives about the label, in bits per client, within strata:
-clients are compared only with clients of the same NFS version. A field's measure is that of its best question, less
-what a question of so many answers gives by chance alone. How often labels dealt out anew (within strata, with a seed)
-do as well is the field's probability p: choosing the best question is part of what is repeated, so that asking many
-does not help. Over all fields the false discovery rate is held with Benjamini and Hochberg's procedure (1995). Fields
-that divide the clients alike are one test and one finding; fields that could not reach significance whatever the labels
-are none (Gilbert 2005, after Tarone 1990).
+clients are compared only with clients of the same NFS version and, where there are enough, of the same client software
+in the same capture: another capture has another network, server, workload and time. A field's measure is that of its
+best question, less what a question of so many answers gives by chance alone. How often labels dealt out anew (within
+strata, with a seed) do as well is the field's probability p: choosing the best question is part of what is repeated, so
+that asking many does not help. Over all fields the false discovery rate is held with Benjamini and Hochberg's procedure
+(1995). Fields that divide the clients alike are one test and one finding; fields that could not reach significance
+whatever the labels are none (Gilbert 2005, after Tarone 1990).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 from math import comb, log
+from typing import Any
 
 import numpy as np
 
@@ -38,6 +41,20 @@ CONNECTION = (
     *("eth.src.", "ip.ttl.hops", "holds ip.src", "another address"),
 )
 BUDGET = 0.5  # share of the permitted error that goes to them
+
+# Times and rates follow the conditions of the capture - load, emulation, the link - as much as the client. No capture
+# tells the two apart, so findings about them stand by themselves.
+TIMES = ("tcp.handshake ns", "calls.gap ns", "calls.latency ns", "calls.per second")
+# By its implementation id (RFC 8881 section 18.35.3) a client names its software.
+IMPLEMENTATION = ".eia_client_impl_id[]."
+
+
+class Cause(StrEnum):
+    """What else than the label may make a field differ."""
+
+    NONE = ""
+    SOFTWARE = "software"  # the labels differ in client software, or the field names it
+    CONDITIONS = "conditions"  # a time or a rate
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +82,13 @@ class Finding:
         return self.fields[0].path
 
     @property
-    def explained(self) -> bool:
-        """Whether the client software is the likelier cause: it is not for how a client is connected."""
-        return self.software and generality(self.path)[0] > 0
+    def cause(self) -> Cause:
+        """What is likelier to be the cause than the label. How a client is connected does not follow its software."""
+        if self.path in TIMES:
+            return Cause.CONDITIONS
+        if IMPLEMENTATION in self.path or (self.software and generality(self.path)[0] > 0):
+            return Cause.SOFTWARE
+        return Cause.NONE
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,26 +133,22 @@ def contrast(
     if len(labels) < 2:
         raise ValueError("at least two labels are needed")
     numbers = np.array([labels.index(c.label) for c in clients], np.int64)
-    coarse = [stratum(c) for c in clients]
-    design = _Design(numbers, _numbered(coarse), len(labels), seed)
-    fine = _Design(
-        numbers, _numbered([f"{s}\0{c.software}" for s, c in zip(coarse, clients, strict=True)]), len(labels), seed
-    )
+    finer: tuple[Callable[[Profile], str], ...] = (stratum, lambda c: c.software, lambda c: c.capture)
+    designs = [  # from clients of one version, software and capture to those of one version
+        _Design(numbers, _numbered([tuple(of(c) for of in finer[:depth]) for c in clients]), len(labels), seed)
+        for depth in (3, 2, 1)
+    ]
+    design = designs[-1]
     asked = list(about(clients, masked))[:MOST_TESTS]
-    tests: dict[tuple[bool, bool, bytes, tuple[bytes, ...]], list[FieldQuestions]] = {}
+    tests: dict[tuple[int, bool, bytes, tuple[bytes, ...]], list[FieldQuestions]] = {}
     for one in asked:
-        coarser = software = False
-        usable = None if generality(one.path)[0] == 0 else fine.usable(one)
-        if usable is None or fine.least(usable.who) > alpha:
-            coarser = True
-            usable = design.usable(one)
-            software = usable is not None and design.differs(usable.who, fine.strata)
+        level, usable = _comparable(designs, one, alpha)
         if usable is not None:
+            software = level == len(designs) - 1 and design.differs(usable.who, designs[-2].strata)
             divisions = tuple(sorted(canonical(q.codes).tobytes() for q in usable.questions))
-            key = (coarser, software, usable.who.tobytes(), divisions)
-            tests.setdefault(key, []).append(usable)
+            tests.setdefault((level, software, usable.who.tobytes(), divisions), []).append(usable)
     # Those of the same clients follow one another, so that labels need not be dealt out for each.
-    tried = [_Tried(design if key[0] else fine, tests[key], key[1]) for key in sorted(tests)]
+    tried = [_Tried(designs[key[0]], tests[key], key[1]) for key in sorted(tests)]
     everybody = np.arange(len(clients))
     if design.least(everybody) > alpha:
         significant, near = [], [t.finding(1.0) for t in tried]
@@ -158,7 +175,20 @@ def contrast(
     )
 
 
-def _numbered(names: Sequence[str]) -> np.ndarray:
+def _comparable(designs: Sequence[_Design], asked: FieldQuestions, alpha: float) -> tuple[int, FieldQuestions | None]:
+    """The finest design in which a field could be significant, else the coarsest, and its questions there.
+
+    How a client is connected means the same everywhere, and is asked in the coarsest. None if no question divides the
+    clients there: then the field is the same wherever it can be compared.
+    """
+    last = len(designs) - 1
+    for level in range(last) if generality(asked.path)[0] > 0 else ():
+        if designs[level].least(asked.who[designs[level].mixed(asked.who)]) <= alpha:
+            return level, designs[level].usable(asked)
+    return last, designs[last].usable(asked)
+
+
+def _numbered(names: Sequence[tuple[str, ...]]) -> np.ndarray:
     numbers = {name: i for i, name in enumerate(sorted(set(names)))}
     return np.array([numbers[n] for n in names], np.int64)
 
@@ -189,14 +219,19 @@ class _Design:
         pairs = {(a, b) for a, b in zip(self.strata[who].tolist(), finer[who].tolist(), strict=True)}
         return len(pairs) > len(set(self.strata[who].tolist()))
 
-    def usable(self, asked: FieldQuestions) -> FieldQuestions | None:
-        """The questions about clients in strata with at least two labels, None if that leaves nothing to ask."""
-        strata, labels = self.strata[asked.who], self.labels[asked.who]
-        keep = np.zeros(len(asked.who), bool)
+    def mixed(self, who: np.ndarray) -> np.ndarray:
+        """Which of `who` are in a stratum with at least two labels: bool[n]."""
+        strata, labels = self.strata[who], self.labels[who]
+        keep = np.zeros(len(who), bool)
         for stratum in np.unique(strata):
             mine = strata == stratum
             if len(np.unique(labels[mine])) > 1:
                 keep |= mine
+        return keep
+
+    def usable(self, asked: FieldQuestions) -> FieldQuestions | None:
+        """The questions about clients in strata with at least two labels, None if that leaves nothing to ask."""
+        keep = self.mixed(asked.who)
         if keep.all():
             return asked
         questions = [Question(q.kind, q.about, canonical(q.codes[keep])) for q in asked.questions] if keep.any() else []
@@ -239,8 +274,8 @@ class _Tried:
         cells = [self._cells(q.codes, design.strata[who]) for q in self.questions]
         self._onehot = np.concatenate([c for c, _ in cells], axis=1).astype(np.float32)
         self._starts = np.cumsum([0, *(c.shape[1] for c, _ in cells)])[:-1]
-        sizes = self._onehot.sum(axis=0).astype(np.int64)
-        known = np.add.reduceat(design.xlogx[sizes], self._starts)
+        self._sizes = self._onehot.sum(axis=0).astype(np.int64)
+        known = np.add.reduceat(design.xlogx[self._sizes], self._starts)
         # Miller and Madow: so many bits a question of that many answers gives about labels that it knows nothing of.
         free = np.array([max(n, 0) * (design.kinds - 1) / (2 * log(2)) for _, n in cells])
         self._constant = design.unknown(who) - known
@@ -271,9 +306,12 @@ class _Tried:
     def _gains(self, design: _Design, labels: np.ndarray) -> np.ndarray:
         """Bits, summed over clients, that each question gives about each row of labels: float64[rows, questions]."""
         total = np.zeros((len(labels), len(self._starts)))
+        left = np.broadcast_to(self._sizes, (len(labels), len(self._sizes)))  # clients of labels not counted yet
         for label in range(design.kinds):
-            counts = ((labels == label).astype(np.float32) @ self._onehot).astype(np.int64)
+            last = label == design.kinds - 1
+            counts = left if last else ((labels == label).astype(np.float32) @ self._onehot).astype(np.int64)
             total += np.add.reduceat(design.xlogx[counts], self._starts, axis=1)
+            left = left - counts
         return total + self._constant
 
     def _null(self, design: _Design, who: np.ndarray, times: int, part: int) -> np.ndarray:
@@ -330,7 +368,12 @@ def together(found: Sequence[Finding]) -> list[Finding]:
         best = min(group, key=lambda f: f.p)
         fields = (lead.fields[0], *(f for f in others if f is not lead.fields[0]))
         merged.append(Finding(fields, lead.who, lead.question, lead.gain, lead.share, best.p, best.q, lead.software))
-    return sorted(merged, key=lambda f: (f.explained, -round(f.share, 6), generality(f.path, f.fields[0].masked), f.q))
+    return sorted(merged, key=_order)
+
+
+def _order(finding: Finding) -> tuple[Any, ...]:
+    path, masked = finding.path, finding.fields[0].masked
+    return list(Cause).index(finding.cause), -round(finding.share, 6), generality(path, masked), finding.q
 
 
 def generality(path: str, masked: bool = False) -> tuple[int, int, str]:
@@ -341,7 +384,9 @@ def generality(path: str, masked: bool = False) -> tuple[int, int, str]:
         kind = 3
     elif ".order" in path:
         kind = 5
-    elif path.startswith(("calls.", "udp.", "tcp.handshake", "tcp.connections", "tcp.flow")) or ".share of" in path:
+    elif path in TIMES:
+        kind = 7
+    elif path.startswith(("calls.", "udp.", "tcp.connections", "tcp.flow")) or ".share of" in path:
         kind = 6
     elif ".reply" in path:
         kind = 4

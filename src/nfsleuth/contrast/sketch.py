@@ -5,6 +5,7 @@ A `Profile` holds the sketches of a client, with what else is known of it.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from hashlib import blake2b
@@ -13,6 +14,7 @@ from math import log2
 from nfsleuth.contrast.leaves import Leaf, Scalar
 
 MOST_VALUES = 24  # distinct values kept per field of a client; sightings of others are counted
+MOST_FORMS = 40  # values beyond MOST_VALUES whose form is still looked at
 LONGEST = 160  # bytes of a value that are kept; a longer one is its beginning and a hash of all of it
 MOST_FIELDS = 6000  # paths of one client
 MOST_STEPS = 320  # operations of a client whose order is kept
@@ -42,7 +44,7 @@ class Sketch:
         self.values: dict[Scalar, list[int]] = {}  # value -> [sightings, first frame]
         self.more = 0  # sightings of values beyond MOST_VALUES
         self.first = 0  # first frame
-        self.last: Scalar | None = None
+        self.last: int | None = None
         self.same = self.up = self.up_by_one = self.down = 0  # steps from one sighting to the next, numbers only
         self.lengths: set[int] = set()  # of bytes and text; bits of numbers
         self.alphabet = 0  # 1 printable ASCII seen, 2 other bytes, 4 empty
@@ -51,26 +53,33 @@ class Sketch:
     def see(self, value: Scalar, frame: int = 0) -> None:
         """Take in one sighting in `frame`."""
         self.seen += 1
-        if self.seen == 1:
-            self.first = frame
         if isinstance(value, int):
-            if isinstance(self.last, int):
-                step = value - self.last
-                self.same += step == 0
-                self.up += step > 0
-                self.up_by_one += step == 1
-                self.down += step < 0
+            kept: Scalar = value
+            last = self.last
+            if last is None:
+                pass
+            elif value == last:
+                self.same += 1
+            elif value > last:
+                self.up += 1
+                self.up_by_one += value == last + 1
+            else:
+                self.down += 1
             self.last = value
-        kept = shortened(value)
+        else:
+            kept = value if len(value) <= LONGEST else shortened(value)
         known = self.values.get(kept)
         if known is not None:
             known[0] += 1
             return
-        self._form(value)
+        if not self.values:
+            self.first = frame
         if len(self.values) < MOST_VALUES:
             self.values[kept] = [1, frame]
         else:
             self.more += 1
+        if self.more < MOST_FORMS:
+            self._form(value)
 
     def _form(self, value: Scalar) -> None:
         if isinstance(value, int):
@@ -123,8 +132,7 @@ def entropy(data: bytes) -> float:
     """Shannon entropy of the bytes of `data`, in bits per byte."""
     if not data:
         return 0.0
-    counts = [data.count(byte) for byte in set(data)]
-    return sum(count / len(data) * log2(len(data) / count) for count in counts)
+    return sum(count / len(data) * log2(len(data) / count) for count in Counter(data).values())
 
 
 def shortened(value: Scalar) -> Scalar:
@@ -181,11 +189,12 @@ class Profile:
 
     def see(self, found: Iterable[Leaf], frame: int = 0) -> None:
         """Take in fields that were seen in `frame`."""
+        fields = self.fields
         for path, value in found:
-            sketch = self.fields.get(path)
+            sketch = fields.get(path)
             if sketch is None:
-                if len(self.fields) >= MOST_FIELDS:
+                if len(fields) >= MOST_FIELDS:
                     self.dropped += 1
                     continue
-                sketch = self.fields[path] = Sketch()
+                sketch = fields[path] = Sketch()
             sketch.see(value, frame)

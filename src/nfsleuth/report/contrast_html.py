@@ -32,8 +32,7 @@ def page(
     return _template().render(
         result=result,
         clients=clients,
-        main=[f for f in result.findings if not f.explained],
-        software=[f for f in result.findings if f.explained],
+        found=words.by_cause(result.findings),
         differing=[d for d in differing if not d.masked and d.steady],
         sequence=sequence,
         counts=summary(sequence[2]) if sequence else {},

@@ -7,7 +7,7 @@ from typing import Any
 
 from nfsleuth.contrast.align import Pair
 from nfsleuth.contrast.differences import Difference
-from nfsleuth.contrast.rank import Contrast, Finding
+from nfsleuth.contrast.rank import Cause, Contrast, Finding
 from nfsleuth.contrast.sketch import Profile, Step
 from nfsleuth.report import contrast_words as words
 
@@ -53,7 +53,8 @@ def _finding(finding: Finding, clients: Sequence[Profile]) -> dict[str, Any]:
         "q": finding.q,
         "clients": len(finding.who),
         "software_differs": finding.software,
-        "explained_by_software": finding.explained,
+        "explained_by_software": finding.cause is Cause.SOFTWARE,
+        "explained_by_conditions": finding.cause is Cause.CONDITIONS,
         "sides": _sides(finding.path, finding.fields[0].masked, words.compared(finding, clients)),
     }
 

@@ -11,9 +11,20 @@ from itertools import groupby
 
 from nfsleuth.contrast.align import Change, Pair, summary
 from nfsleuth.contrast.differences import Difference
-from nfsleuth.contrast.rank import Contrast, Finding
+from nfsleuth.contrast.rank import Cause, Contrast, Finding
 from nfsleuth.contrast.sketch import Profile
-from nfsleuth.report.contrast_words import Side, cannot, compared, counted, lone, question, sides
+from nfsleuth.report.contrast_words import (
+    APART,
+    NOTHING_ELSE,
+    Side,
+    by_cause,
+    cannot,
+    compared,
+    counted,
+    lone,
+    question,
+    sides,
+)
 from nfsleuth.report.escape import columns, padded, shortened, visible
 
 LEAST = 60
@@ -57,33 +68,23 @@ def _wrapped(text: str, width: int, indent: str = "") -> list[str]:
 
 
 def _significant(result: Contrast, clients: Sequence[Profile], width: int, verbose: bool) -> list[str]:
-    main = [f for f in result.findings if not f.explained]
-    software = [f for f in result.findings if f.explained]
+    found = by_cause(result.findings)
+    main = found.pop(Cause.NONE)
     if not result.findings:
         lines = ["", *_wrapped("No field tells them apart beyond chance (false discovery rate 5 %).", width)]
+    elif main:
+        lines = ["", *_table(main, clients, width, verbose)]
     else:
-        lines = [
-            "",
-            *(
-                _table(main, clients, width, verbose)
-                if main
-                else ["Nothing tells them apart among clients of one software."]
-            ),
-        ]
+        lines = ["", *_wrapped(f"{NOTHING_ELSE}.", width)]
     if any(f.software for f in main):
         lines += [
             "",
             *_wrapped("* The labels differ in their client software, too; that may be the cause.", width, "  "),
         ]
-    if software:
-        lines += [
-            "",
-            *_wrapped(
-                "Differences that the client software explains as well (no label has clients of the other's software):",
-                width,
-            ),
-        ]
-        lines += _table(software, clients, width, verbose) if verbose else _names(software, width)
+    for cause, some in found.items():
+        if some:
+            lines += ["", *_wrapped(f"{APART[cause]}:", width)]
+            lines += _table(some, clients, width, verbose) if verbose else _names(some, width)
     if result.differing:
         lines += ["", *_wrapped("Different without exception, yet not shown to be more than chance:", width)]
         lines += (

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from nfsleuth.contrast.questions import as_text, shown
-from nfsleuth.contrast.rank import Contrast, Finding
+from nfsleuth.contrast.rank import Cause, Contrast, Finding
 from nfsleuth.contrast.sketch import MOST_FIELDS, Profile
 from nfsleuth.report.escape import visible
 
@@ -64,6 +64,19 @@ def question(finding: Finding) -> str:
     if asked.kind == "at most":
         return f"at most {asked.about!s}"
     return "by form" if asked.kind == "form" else ""
+
+
+NOTHING_ELSE = "Nothing else tells them apart than what stands apart below"
+# Headings of findings that stand apart, by what else may be their cause.
+APART = {
+    Cause.SOFTWARE: "Differences that the client software explains as well",
+    Cause.CONDITIONS: "Times and rates, which depend on load, emulation and the link as much as on the client",
+}
+
+
+def by_cause(findings: Sequence[Finding]) -> dict[Cause, list[Finding]]:
+    """Findings by what else may be their cause; all causes are there."""
+    return {cause: [f for f in findings if f.cause is cause] for cause in Cause}
 
 
 def counted(result: Contrast) -> str:
