@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from evidence.make import BOOT, facts, household
 from nfsleuth.clients.clock import Clock
 from nfsleuth.clients.facts import Traffic
-from nfsleuth.clients.rates import Moment, Rates, Timeline
+from nfsleuth.clients.rates import Rates
+from nfsleuth.clients.timeline import Timeline
 from nfsleuth.evidence import Rules
 from nfsleuth.evidence.model import HYPOTHESES, State
 from nfsleuth.hosts.clustering import probability
@@ -66,5 +69,6 @@ def clock(ppm: float, error: float = 0.3, frame: int = 9, pauses=()) -> Clock:
 
 def busy(rates: dict[int, int], fineness: int = 26) -> dict[str, object]:
     """Facts of a client that read so many bytes in each moment."""
-    line = Timeline(fineness, {at: Moment(octets, (0,) * 5) for at, octets in rates.items()})
+    amounts = np.array([[rates[at], 0, 0, 0, 0, 0] for at in sorted(rates)])
+    line = Timeline(fineness, np.array(sorted(rates)), amounts)
     return {"rates": Rates({}, line), "reads": Traffic(1, sum(rates.values()), 1)}

@@ -21,7 +21,7 @@ def moments(member: Member, fineness: int) -> dict[int, int]:
     line = member.facts.rates.timeline
     found: dict[int, int] = {}
     if line.fineness <= fineness:
-        for at, moment in line.moments.items():
-            place = at >> (fineness - line.fineness)
-            found[place] = found.get(place, 0) + moment.bytes
+        for begin, _, (octets, *_) in line.runs():
+            place = begin >> fineness
+            found[place] = found.get(place, 0) + octets
     return found
