@@ -11,8 +11,11 @@ Source: a prior.
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
 from collections.abc import Iterator
-from itertools import combinations, pairwise
+from itertools import pairwise, product
+
+import numpy as np
 
 from nfsleuth.hosts.model import Scene, Tie, Weight
 from nfsleuth.hosts.signs.timelines import busiest, moments
@@ -22,33 +25,46 @@ EACH, CAP = 1.0, 3.0  # nats
 FINE = 27  # binary logarithm of the ns of a moment, 134 ms: coarser time lines do not tell
 SHORTEST, LONGEST = 3, 40  # moments of silence
 FEWEST = 2
-AGREE = 9  # places (begin and end, one moment either way) at which two gaps agree
+NEAR = tuple(product((-1, 0, 1), repeat=2))  # places (begin and end, one moment either way) at which two gaps agree
+
+Gap = tuple[int, int]
 
 
 def find(scene: Scene) -> Iterator[Tie]:
     """A tie per pair of busy clients with gaps in common."""
-    lines = {n: moments(scene.members[n], FINE) for n in busiest(scene)}
-    lines = {n: line for n, line in lines.items() if line}
-    gaps = {n: _gaps(sorted(line)) for n, line in lines.items()}
-    for a, b in combinations(sorted(lines), 2):
-        if not gaps[a] or not gaps[b] or scene.members[a].facts.address == scene.members[b].facts.address:
+    lines = {n: sorted(line) for n in busiest(scene) if (line := moments(scene.members[n], FINE))}
+    gaps = {n: [(a, b) for a, b in pairwise(line) if SHORTEST < b - a <= LONGEST] for n, line in lines.items()}
+    for (a, b), count in sorted(_shared(gaps, _witnessed(lines, gaps)).items()):
+        if count < FEWEST or scene.members[a].facts.address == scene.members[b].facts.address:
             continue
-        shared = [g for g in gaps[a] if any(abs(g[0] - h[0]) <= 1 and abs(g[1] - h[1]) <= 1 for h in gaps[b])]
-        witnessed = [g for g in shared if _witness(lines, (a, b), g)]
-        seen_at = lines[a].keys() | lines[b].keys()
-        span = max(seen_at) - min(seen_at) + 1
-        by_chance = len(gaps[a]) * len(gaps[b]) * AGREE / (span * (LONGEST - SHORTEST))
-        nats = min(CAP, EACH * (len(witnessed) - by_chance))
-        if len(witnessed) >= FEWEST and nats > 0:
-            seen = f"{len(witnessed)} gaps, {by_chance:.1f} expected by chance"
+        span = max(lines[a][-1], lines[b][-1]) - min(lines[a][0], lines[b][0]) + 1
+        by_chance = len(gaps[a]) * len(gaps[b]) * len(NEAR) / (span * (LONGEST - SHORTEST))
+        nats = min(CAP, EACH * (count - by_chance))
+        if nats > 0:
+            seen = f"{count} gaps, {by_chance:.1f} expected by chance"
             yield Tie(a, b, RULE, "fell silent together", Weight(nats, "prior"), seen)
 
 
-def _gaps(times: list[int]) -> list[tuple[int, int]]:
-    return [(a, b) for a, b in pairwise(times) if SHORTEST < b - a <= LONGEST]
+def _witnessed(lines: dict[int, list[int]], gaps: dict[int, list[Gap]]) -> set[Gap]:
+    """Gaps throughout which somebody moved data: the server and the capture were well."""
+    all_ = sorted({gap for some in gaps.values() for gap in some})
+    begins, ends = np.array(all_, np.int64).reshape(-1, 2).T
+    found = np.zeros(len(all_), np.bool_)
+    for line in lines.values():
+        inside = np.searchsorted(line, ends) - np.searchsorted(line, begins, "right")
+        found |= inside == ends - begins - 1
+    return {gap for gap, witnessed in zip(all_, found.tolist(), strict=True) if witnessed}
 
 
-def _witness(lines: dict[int, dict[int, int]], pair: tuple[int, int], gap: tuple[int, int]) -> bool:
-    """Whether somebody else moved data throughout the gap: the server and the capture were well."""
-    inner = range(gap[0] + 1, gap[1])
-    return any(n not in pair and all(at in line for at in inner) for n, line in lines.items())
+def _shared(gaps: dict[int, list[Gap]], witnessed: set[Gap]) -> Counter[tuple[int, int]]:
+    """How many of its witnessed gaps each client shares with each that comes after it."""
+    at: defaultdict[Gap, list[int]] = defaultdict(list)
+    for n, some in gaps.items():
+        for gap in some:
+            at[gap].append(n)
+    shared: Counter[tuple[int, int]] = Counter()
+    for n, some in gaps.items():
+        for begin, end in witnessed.intersection(some):
+            others = {m for early, late in NEAR for m in at.get((begin + early, end + late), ()) if m > n}
+            shared.update((n, m) for m in others)
+    return shared
