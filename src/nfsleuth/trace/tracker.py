@@ -114,25 +114,13 @@ class Tracker:
         return {o.name.lower(): (int(counts[o]), int(frames[o])) for o in tables.Oddity if counts[o]}
 
     def _has_rows(self) -> bool:
-        control = self._state["control"]
-        cells = (Control.CONNECTIONS, Control.IDENTITIES, Control.CALLS, Control.INTERVALS, Control.CLOCKS)
-        return any(control[cell] for cell in cells)
+        return any(self._state["control"][cell] for cell in HANDED_OUT)
 
     def _take(self, *, neighbours: bool) -> Rows:
         """Copy the finished rows out of the tables, which are empty afterwards."""
         s = self._state
-        connections, identities, calls, intervals, clocks, text, known = (
-            int(s["control"][i])
-            for i in (
-                Control.CONNECTIONS,
-                Control.IDENTITIES,
-                Control.CALLS,
-                Control.INTERVALS,
-                Control.CLOCKS,
-                Control.TEXT,
-                Control.NEIGHBOURS,
-            )
-        )
+        counts = (int(s["control"][cell]) for cell in (*HANDED_OUT, Control.NEIGHBOURS))
+        connections, identities, calls, intervals, clocks, text, known = counts
         rows = Rows(
             connections=s["closed"][:connections].copy(),
             identities=s["identities"][:identities].copy(),
