@@ -241,7 +241,7 @@ def sharing(
     paths: captures that together are one trace; files, since a pipe cannot be read twice. block: bytes, a power of 2
     from 512 to 16 MiB: what a cache takes in and gives up as one. sample: share of the blocks that is looked at; None:
     all of them as long as the memory that is set aside for them is enough, then fewer; "exact": all, whatever memory
-    that takes (about 130 bytes per block). seed: another one is another sample. rules: as for `identify`. Raises
+    that takes (about 170 bytes per block). seed: another one is another sample. rules: as for `identify`. Raises
     NfsleuthError as `identify` does, and with `WRONG_USE` for a block or a sample that cannot be.
     """
     from nfsleuth.sharing.calls import Reader
@@ -287,7 +287,7 @@ def _twice_readable(paths: Sequence[PathLike]) -> None:
             raise NfsleuthError(f"{path}: is read twice here, which a pipe cannot be; save it to a file first")
 
 
-MOST_EXACT = 1 << 26  # blocks, 8 GB
+MOST_EXACT = 1 << 26  # blocks, 11 GB
 MOST_LABELS = 1 << 24  # bytes of a label file that are read
 ENDS_KEPT = 1 << 16  # connections whose addresses `calls` remembers
 
