@@ -127,7 +127,8 @@ def main() -> int:
             cost = result[name]
             print(
                 f"  {name}: {cost['cpu']:.1f} s of CPU ({cost['seconds']:.1f} s), {cost['megabytes']:.0f} MB, "
-                f"{cost['blocks']:,} blocks; distinct {cost['distinct'] / 1e9:.3f} GB, enough {cost['enough'] / 1e6:.0f} MB"
+                f"{cost['blocks']:,} blocks; distinct {cost['distinct'] / 1e9:.3f} GB, "
+                f"enough {cost['enough'] / 1e6:.0f} MB"
             )
     return 0
 

@@ -272,7 +272,7 @@ def sharing(
         hosts=hosts_of(tally, ends.named),
         files=files_of(tally, ends.named, list(ends.servers), reader.files, reader.systems, reader.names),
         counts=reader.counts,
-        clients=len(report.clients),
+        clients=sum(v.facts.nfs_calls > 0 for v in report.clients),
         encrypted=ends.encrypted,
         hidden_changes=tally.hidden_changes,
         unaligned=tally.unaligned,

@@ -171,7 +171,14 @@ def test_a_write_without_a_reply_may_have_been_done_and_one_that_failed_was_not(
 def row(**fields):
     """One CALL row of an answered call of NFSv4."""
     rows = np.zeros(1, CALL)
-    fields = {"program": p.NFS, "version": 4, "reply_frame": 1, "reply_time": 20, "call_time": 10, "handle": 77} | fields
+    fields = {
+        "program": p.NFS,
+        "version": 4,
+        "reply_frame": 1,
+        "reply_time": 20,
+        "call_time": 10,
+        "handle": 77,
+    } | fields
     for name, value in fields.items():
         rows[name] = value
     return rows
