@@ -266,3 +266,18 @@ def test_rates_that_cannot_be(rate):
 def test_a_row_is_as_large_as_the_documents_say():
     """docs/limits.md promises 170 bytes per block: a row, two nodes, two buckets, up to four places with distances."""
     assert ROW.itemsize + 2 * NODE.itemsize + 2 * 4 + 4 * (4 + 8) <= 170
+
+
+@pytest.mark.parametrize("seed", [0, 1, 1813])
+def test_of_every_run_a_sample_holds_the_same_share(seed):
+    """One of 128 blocks is exactly 8 of each 1,024, in places of no order that a stride could meet."""
+    control = np.zeros(len(Control), np.int64)
+    control[Control.SEED] = seed
+    places = []
+    with np.errstate(over="ignore"):
+        for run in range(12):
+            keys = [int(kernel._hash(control, np.int32(3), np.int64(1024 * run + n))) >> 57 for n in range(1024)]
+            places.append([n for n, key in enumerate(keys) if key == 0])
+    assert [len(p) for p in places] == [8] * 12
+    assert len({tuple(p) for p in places}) == 12
+    assert len({n % 64 for p in places for n in p}) > 30
