@@ -145,7 +145,7 @@ def test_limits_are_those_of_the_sources(name: str, value: int) -> None:
 
 
 def test_every_budget_of_the_tracker_that_can_drop_something_is_stated() -> None:
-    stated = {name.rpartition(".")[2] for name, _ in limits() if ".Budget." in name}
+    stated = {name.rpartition(".")[2] for name, _ in limits() if name.startswith("trace.state.Budget.")}
     assert stated == {"connections", "pending", "heads", "held", "fragments", "neighbours", "seen", "names"}
 
 

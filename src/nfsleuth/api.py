@@ -325,7 +325,7 @@ def sharing(
     paths: captures that together are one trace; files, since a pipe cannot be read twice. block: bytes, a power of 2
     from 512 to 16 MiB: what a cache takes in and gives up as one. sample: share of the blocks that is looked at; None:
     all of them as long as the memory that is set aside for them is enough, then fewer; "exact": all, whatever memory
-    that takes (about 130 bytes per block). seed: another one is another sample. rules: as for `identify`. Raises
+    that takes (about 170 bytes per block). seed: another one is another sample. rules: as for `identify`. Raises
     NfsleuthError as `identify` does, and with `WRONG_USE` for a block or a sample that cannot be.
     """
     from nfsleuth.sharing.calls import Reader
@@ -357,7 +357,7 @@ def sharing(
         hosts=hosts_of(tally, ends.named),
         files=files_of(tally, ends.named, list(ends.servers), reader.files, reader.systems, reader.names),
         counts=reader.counts,
-        clients=len(report.clients),
+        clients=sum(v.facts.nfs_calls > 0 for v in report.clients),
         encrypted=ends.encrypted,
         hidden_changes=tally.hidden_changes,
         unaligned=tally.unaligned,
@@ -395,7 +395,7 @@ def _in_turn(progress: Progress | None, shares: Sequence[float]) -> list[Progres
 
 
 MOST_TABLE = 1 << 26  # bytes of an imported table
-MOST_EXACT = 1 << 26  # blocks, 8 GB
+MOST_EXACT = 1 << 26  # blocks, 11 GB
 MOST_LABELS = 1 << 24  # bytes of a label file that are read
 ENDS_KEPT = 1 << 16  # connections whose addresses `calls` remembers
 

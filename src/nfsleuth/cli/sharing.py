@@ -23,7 +23,9 @@ Examples:
 
 
 @click.command(epilog=EXAMPLES)
-@options.captures
+@click.argument(
+    "captures", nargs=-1, required=True, metavar="CAPTURE...", help="Captures; together they are one trace. No pipes."
+)
 @click.option(
     "--cache", multiple=True, metavar="SIZE", help="Say what a cache of SIZE saves, such as 1G. Several times."
 )
@@ -32,9 +34,9 @@ Examples:
     "--sample",
     metavar="RATE|exact",
     help="Share of the blocks to look at, such as 0.01; exact: all, whatever memory that takes. "
-    "Without it: all while 70 MB are enough, then fewer.",
+    "Without it: all while 90 MB are enough, then fewer.",
 )
-@click.option("--seed", type=click.IntRange(0, 2**62), default=1813, show_default=True, help="Of the sample.")
+@click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=1813, show_default=True, help="Of the sample.")
 @click.option("--parquet", metavar="FILE", help="Write a row per host and file to a Parquet FILE; - is stdout.")
 @click.option("--html", metavar="FILE", help="Write one self-contained page to FILE; - is stdout.")
 @click.option("--plot", metavar="FILE", help="Draw savings against the size of the cache: .svg, .png or .pdf.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Sequence
 
 from nfsleuth.bandwidth.plan import human
@@ -30,21 +31,26 @@ UNKNOWN_COUNTS = {  # what is not known, in words; the order is that of `sharing
 
 def text(found: Sharing, caches: Sequence[int] = (), width: int = 80, *, verbose: bool = False) -> str:
     """The whole report. caches: sizes in bytes of the table of savings; none: sizes that show the curve."""
-    lines = [*summary(found), "", *_hosts(found, width, verbose), "", *_caches(found, caches), ""]
+    lines = [*_wrapped(summary(found), width), "", *_hosts(found, width, verbose), "", *_caches(found, caches), ""]
     lines += _files(found, width, verbose)
     notes = unknown(found)
     if notes:
-        lines += ["", *(shortened(note, width) for note in notes)]
+        lines += ["", *_wrapped(notes, width)]
     return "\n".join(lines) + "\n"
 
 
+def _wrapped(sentences: Sequence[str], width: int) -> list[str]:
+    """A sentence per line, or several lines."""
+    return [line for sentence in sentences for line in textwrap.wrap(sentence, width, subsequent_indent=GAP)]
+
+
 def summary(found: Sharing) -> list[str]:
-    """What was counted, and how: lines of up to 80 columns."""
+    """What was counted, and how: three sentences."""
     distinct = sum(h.distinct for h in found.hosts)
     lines = [
         f"{words.count(len(found.hosts), 'host')} read {words.size(found.sent)}, "
-        f"{words.size(round(distinct))} of it distinct: "
-        f"one transfer per host would save {share(found.sent - distinct, found.sent)}."
+        f"{words.size(round(distinct))} of it distinct.",
+        f"One transfer per host would save {share(found.sent - distinct, found.sent)}.",
     ]
     if found.exact:
         lines.append(f"All blocks of {human(found.block)} were counted: the figures are exact.")

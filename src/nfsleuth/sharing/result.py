@@ -93,7 +93,8 @@ class FileSharing:
 class Sharing:
     """Everything that is known of what hosts were sent more than once. Hosts and files: those that save most first.
 
-    rate: share of the blocks in the sample, 1 for all. counts: see `calls.COUNTS`. encrypted: connections under TLS.
+    rate: share of the blocks in the sample, 1 for all. counts: see `calls.COUNTS`. clients: those that called NFS.
+    encrypted: connections under TLS.
     hidden_changes: times that a file that is read changed without a call in the capture. unaligned: reads that begin
     inside a 64th of a block. left_out: reads that found no room or could not be, and their bytes.
     """

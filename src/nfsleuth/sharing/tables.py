@@ -40,6 +40,7 @@ MOST_BLOCK = 1 << 24
 MOST_END = 1 << 62  # bytes: no file is longer, and what ends behind it is not believed
 RATE_BITS = 32  # a block is in the sample if this many bits of its hash are below the threshold
 WHOLE = 1 << RATE_BITS  # threshold that takes every block
+RUN_BITS = 10  # a run is 1,024 blocks of a file, of which a sample holds its share as exactly as can be
 MOST_SHARERS = 64  # guests of a host that are told apart for one block
 GROUPS = 8  # random parts of a sample, whose scatter tells its error
 FINE, COARSE = 5, 4  # bits: 32 classes per doubling for times, 16 for distances

@@ -44,7 +44,7 @@ SEED = 1813  # of the sample
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """How much a tally may remember. Rows; about 130 bytes per block."""
+    """How much a tally may remember. Rows; about 170 bytes per block."""
 
     blocks: int = 1 << 19  # of all hosts; with more, fewer of them are in the sample
     uses: int = 1 << 16  # pairs of host and file
