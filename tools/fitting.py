@@ -27,14 +27,12 @@ from scoring import NOTHING, Prediction, Row
 
 from nfsleuth.evidence import heuristics
 from nfsleuth.evidence.model import HYPOTHESES, Evidence, State
-from nfsleuth.evidence.weights import Weight, clipped
+from nfsleuth.evidence.weights import HALF, Weight, clipped, log_ratio
 from nfsleuth.verdict.fuse import fuse
 from nfsleuth.verdict.priors import DEFAULT
 
 STRENGTH = 10.0  # hosts that a prior counts as
 FOLDS = 5
-HALF = 0.5  # added to each count where the lab speaks alone (Haldane, Ann. Hum. Genet. 20, 1956)
-NORMAL_90 = 1.645  # standard deviations of a two-sided interval of 90 %
 TOLERANCE = 1e-6
 
 Case = tuple[str, str]  # a heuristic and the case of its table of weights
@@ -152,7 +150,7 @@ def fit(rows: Iterable[Row], strength: float = STRENGTH) -> Fits:
 def _fitted(case: Case, state: State, source: float, here: Counts, elsewhere: Counts, strength: float) -> Fit:
     if not here.hosts or not elsewhere.hosts or not here.seen + elsewhere.seen:
         return Fit(case, state, source, math.nan, math.nan, math.nan, source, source, here, elsewhere)
-    lab, low, high = ratio(here, elsewhere)
+    lab, low, high = log_ratio(here.seen, here.hosts, elsewhere.seen, elsewhere.hosts, 90)
     rate = (here.seen + elsewhere.seen + HALF) / (here.hosts + elsewhere.hosts + 1)
     prior_here, prior_elsewhere = divided(rate, source)
     numerator = (here.seen + strength * prior_here) / (here.hosts + strength)
@@ -164,18 +162,6 @@ def _fitted(case: Case, state: State, source: float, here: Counts, elsewhere: Co
 def weakened(free: float, source: float) -> float:
     """`free`, but no further from 0 than `source`."""
     return min(free, source) if source > 0 else max(free, source)
-
-
-def ratio(here: Counts, elsewhere: Counts) -> tuple[float, float, float]:
-    """ln of the ratio of two rates with its 90 % interval (Katz's, with `HALF` added to each count).
-
-    Where a case was never seen on one side the true ratio may be any larger one, so the interval is open there.
-    """
-    a, n, b, m = here.seen + HALF, here.hosts + 2 * HALF, elsewhere.seen + HALF, elsewhere.hosts + 2 * HALF
-    middle, error = math.log((a / n) / (b / m)), math.sqrt(1 / a - 1 / n + 1 / b - 1 / m)
-    low = middle - NORMAL_90 * error if here.seen else -math.inf
-    high = middle + NORMAL_90 * error if elsewhere.seen else math.inf
-    return middle, low, high
 
 
 def divided(rate: float, nats: float) -> tuple[float, float]:

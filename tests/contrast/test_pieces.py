@@ -198,6 +198,15 @@ def test_what_differs_between_captures_is_no_finding_where_captures_hold_both_la
     assert [f.path for f in result.findings] == ["nfs4.OPEN.kind"]
 
 
+def test_what_only_clients_of_different_captures_show_stands_apart():
+    """One capture has clients of both labels, too few to ask; the others have one label each, and another server."""
+    found = [client(label, n, {}, capture="both.pcap") for label in "ab" for n in range(2)]
+    for label in "ab":
+        found += [client(label, 9 + n, {"nfs4.OPEN.server": label}, capture=f"{label}.pcap") for n in range(9)]
+    (finding,) = rank.contrast(found, set()).findings
+    assert (finding.path, finding.cause) == ("nfs4.OPEN.server", rank.Cause.CAPTURES)
+
+
 def test_numbers_that_may_be_anything_are_asked_for_their_form():
     found = [
         client(label, n, {"tcp.timestamp.value": 2**31 + n + 1000 * (label == "a")}) for label in "ab" for n in range(8)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 import time
 
-import numba
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -15,8 +14,8 @@ from xdr_values import ITEMS, encode, make, named, walked
 from nfsleuth.wire.programs import ARGS, CODE, NFS3_RESULTS, NFS4_ARGS, NFS4_RESULTS, Table
 from nfsleuth.wire.walk import clear, walk
 from nfsleuth.wire.xdr import CUT, MALFORMED, MESSAGE_LIMIT, N_MARKS, Compiler, Mark, Struct, XdrError, decode, parse
+from tracking import INTERPRETED
 
-INTERPRETED = bool(numba.config.DISABLE_JIT)
 EXAMPLES = 60 if INTERPRETED else 250
 
 

@@ -12,7 +12,6 @@ import keyword
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from math import log, sqrt
 from textwrap import fill
 
 import numpy as np
@@ -22,6 +21,7 @@ from nfsleuth.contrast.rank import Contrast, Finding
 from nfsleuth.contrast.sketch import Profile
 from nfsleuth.errors import NfsleuthError
 from nfsleuth.evidence.model import State
+from nfsleuth.evidence.weights import log_ratio
 
 NAME = re.compile(r"[a-z][a-z0-9_]{2,39}")
 # What only a person can know.
@@ -30,7 +30,6 @@ WHY = (
     "an artefact of the captures."
 )
 CONFUSIONS = "TO BE WRITTEN: what else shows the same, and is not one."
-NORMAL_95 = 1.96  # standard deviations to each side of a 95 % interval
 GROUPS = {"eth": "LINK", "ip": "HOP", "tcp": "TRANSPORT", "rpc": "IDENTITY", "calls": "TIMING"}
 
 
@@ -59,9 +58,7 @@ def _ratio(gave: np.ndarray, mine: np.ndarray, label: str) -> Ratio:
     """Logarithm of the likelihood ratio from counts, half a client added to each cell."""
     a, n = int((gave & mine).sum()), int(mine.sum())
     b, m = int((gave & ~mine).sum()), int((~mine).sum())
-    nats = log((a + 0.5) / (n + 1)) - log((b + 0.5) / (m + 1))
-    spread = NORMAL_95 * sqrt(1 / (a + 0.5) - 1 / (n + 1) + 1 / (b + 0.5) - 1 / (m + 1))
-    return Ratio(label, nats, nats - spread, nats + spread, (a, n), (b, m))
+    return Ratio(label, *log_ratio(a, n, b, m, 95), (a, n), (b, m))
 
 
 def check_name(name: str) -> str:

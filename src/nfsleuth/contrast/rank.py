@@ -54,6 +54,7 @@ class Cause(StrEnum):
 
     NONE = ""
     SOFTWARE = "software"  # the labels differ in client software, or the field names it
+    CAPTURES = "captures"  # compared across captures, for want of captures with clients of both labels
     CONDITIONS = "conditions"  # a time or a rate
 
 
@@ -63,8 +64,9 @@ class Finding:
 
     who: indices of the clients compared. question: the one that knows most, of the first field. gain: bits per client
     about the label, share: of what there was to know, 1 tells all apart. p, q: probability by chance, and after the
-    correction for the number of fields. software: the labels compared differ in their client software, too, which may
-    be the cause: among clients of one software there were too few to ask.
+    correction for the number of fields. confounded: what else the
+    labels compared differ in, for want of clients that are equal in it: their software, or else, where some captures
+    have clients of several labels, their captures.
     """
 
     fields: tuple[FieldQuestions, ...]
@@ -74,7 +76,12 @@ class Finding:
     share: float
     p: float
     q: float
-    software: bool = False
+    confounded: Cause = Cause.NONE
+
+    @property
+    def software(self) -> bool:
+        """Whether the labels compared differ in their client software, too."""
+        return self.confounded is Cause.SOFTWARE
 
     @property
     def path(self) -> str:
@@ -86,9 +93,9 @@ class Finding:
         """What is likelier to be the cause than the label. How a client is connected does not follow its software."""
         if self.path in TIMES:
             return Cause.CONDITIONS
-        if IMPLEMENTATION in self.path or (self.software and generality(self.path)[0] > 0):
+        if IMPLEMENTATION in self.path:
             return Cause.SOFTWARE
-        return Cause.NONE
+        return self.confounded if generality(self.path)[0] > 0 else Cause.NONE
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,13 +147,13 @@ def contrast(
     ]
     design = designs[-1]
     asked = list(about(clients, masked))[:MOST_TESTS]
-    tests: dict[tuple[int, bool, bytes, tuple[bytes, ...]], list[FieldQuestions]] = {}
+    tests: dict[tuple[int, Cause, bytes, tuple[bytes, ...]], list[FieldQuestions]] = {}
     for one in asked:
         level, usable = _comparable(designs, one, alpha)
         if usable is not None:
-            software = level == len(designs) - 1 and design.differs(usable.who, designs[-2].strata)
+            confounded = _confounded(designs, level, usable.who)
             divisions = tuple(sorted(canonical(q.codes).tobytes() for q in usable.questions))
-            tests.setdefault((level, software, usable.who.tobytes(), divisions), []).append(usable)
+            tests.setdefault((level, confounded, usable.who.tobytes(), divisions), []).append(usable)
     # Those of the same clients follow one another, so that labels need not be dealt out for each.
     tried = [_Tried(designs[key[0]], tests[key], key[1]) for key in sorted(tests)]
     everybody = np.arange(len(clients))
@@ -186,6 +193,16 @@ def _comparable(designs: Sequence[_Design], asked: FieldQuestions, alpha: float)
         if designs[level].least(asked.who[designs[level].mixed(asked.who)]) <= alpha:
             return level, designs[level].usable(asked)
     return last, designs[last].usable(asked)
+
+
+def _confounded(designs: Sequence[_Design], level: int, who: np.ndarray) -> Cause:
+    """What differs between the labels of `who`, too, in the design number `level` of version, software and capture."""
+    within_capture, within_software, design = designs
+    if level == 2 and design.differs(who, within_software.strata):
+        return Cause.SOFTWARE
+    mixed = bool(within_capture.mixed(np.arange(len(design.labels))).any())
+    # Where each capture has one label, to compare labels is to compare captures, as was asked.
+    return Cause.CAPTURES if level > 0 and mixed and design.differs(who, within_capture.strata) else Cause.NONE
 
 
 def _numbered(names: Sequence[tuple[str, ...]]) -> np.ndarray:
@@ -267,8 +284,8 @@ class _Design:
 class _Tried:
     """A test: fields that ask alike, the gain of their best question, and p by permutation."""
 
-    def __init__(self, design: _Design, alike: list[FieldQuestions], software: bool) -> None:
-        self.alike, self.software = alike, software
+    def __init__(self, design: _Design, alike: list[FieldQuestions], confounded: Cause) -> None:
+        self.alike, self.confounded = alike, confounded
         first = alike[0]
         who, self.questions = first.who, first.questions
         cells = [self._cells(q.codes, design.strata[who]) for q in self.questions]
@@ -325,7 +342,9 @@ class _Tried:
         wanted = canonical(self.questions[self.best].codes)
         question = next(q for q in lead.questions if np.array_equal(canonical(q.codes), wanted))
         share = self.gain / self.total if self.total else 0.0
-        return Finding(fields, lead.who, question, self.gain / len(lead.who), min(share, 1.0), self.p, q, self.software)
+        return Finding(
+            fields, lead.who, question, self.gain / len(lead.who), min(share, 1.0), self.p, q, self.confounded
+        )
 
 
 def _weights(tests: Sequence[_Tried]) -> list[list[float]]:
@@ -358,16 +377,16 @@ def benjamini_hochberg(ps: Sequence[float], weights: Sequence[Sequence[float]]) 
 
 def together(found: Sequence[Finding]) -> list[Finding]:
     """Findings whose best questions divide the same clients alike, as one each; best first."""
-    groups: dict[tuple[bool, bytes, bytes], list[Finding]] = {}
+    groups: dict[tuple[Cause, bytes, bytes], list[Finding]] = {}
     for one in found:
-        groups.setdefault((one.software, one.who.tobytes(), canonical(one.question.codes).tobytes()), []).append(one)
+        groups.setdefault((one.confounded, one.who.tobytes(), canonical(one.question.codes).tobytes()), []).append(one)
     merged = []
     for group in groups.values():
         lead = min(group, key=lambda f: generality(f.path, f.fields[0].masked))
         others = sorted((f for one in group for f in one.fields), key=lambda f: generality(f.path, f.masked))
         best = min(group, key=lambda f: f.p)
         fields = (lead.fields[0], *(f for f in others if f is not lead.fields[0]))
-        merged.append(Finding(fields, lead.who, lead.question, lead.gain, lead.share, best.p, best.q, lead.software))
+        merged.append(Finding(fields, lead.who, lead.question, lead.gain, lead.share, best.p, best.q, lead.confounded))
     return sorted(merged, key=_order)
 
 

@@ -5,11 +5,14 @@ A case's name comes in with what was seen, an `Evidence` row goes out. `evidence
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from nfsleuth.evidence.model import Evidence, Group, State
 
+HALF = 0.5  # added to each count of a table of two by two (Haldane, Ann. Hum. Genet. 20, 1956)
+NORMAL = {90: 1.645, 95: 1.960}  # standard deviations of a two-sided interval, by percent
 STRONGEST = 6.9  # nats: one sign is never clipped less than 1 in 1000, whatever it says
 
 
@@ -21,6 +24,19 @@ def as_guest(nats: float) -> dict[State, float]:
 def clipped(nats: float) -> float:
     """`nats` within the limits of a single sign."""
     return max(-STRONGEST, min(STRONGEST, nats))
+
+
+def log_ratio(
+    seen: float, of: float, elsewhere: float, of_elsewhere: float, percent: int
+) -> tuple[float, float, float]:
+    """ln of the ratio of two rates, which is a weight in nats, with its interval (Katz's, with `HALF` added).
+
+    seen, of: who showed it here, of how many; elsewhere, of_elsewhere: the same among the others. percent: 90 or 95.
+    Where it was never seen on one side the true ratio may be any larger one, so the interval is open there.
+    """
+    a, n, b, m = seen + HALF, of + 2 * HALF, elsewhere + HALF, of_elsewhere + 2 * HALF
+    middle, error = math.log((a / n) / (b / m)), NORMAL[percent] * math.sqrt(1 / a - 1 / n + 1 / b - 1 / m)
+    return middle, middle - error if seen else -math.inf, middle + error if elsewhere else math.inf
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,6 +54,7 @@ def _finding(finding: Finding, clients: Sequence[Profile]) -> dict[str, Any]:
         "clients": len(finding.who),
         "software_differs": finding.software,
         "explained_by_software": finding.cause is Cause.SOFTWARE,
+        "explained_by_captures": finding.cause is Cause.CAPTURES,
         "explained_by_conditions": finding.cause is Cause.CONDITIONS,
         "sides": _sides(finding.path, finding.fields[0].masked, words.compared(finding, clients)),
     }

@@ -70,6 +70,7 @@ NOTHING_ELSE = "Nothing else tells them apart than what stands apart below"
 # Headings of findings that stand apart, by what else may be their cause.
 APART = {
     Cause.SOFTWARE: "Differences that the client software explains as well",
+    Cause.CAPTURES: "Differences across captures, whose server, workload and time may be the cause",
     Cause.CONDITIONS: "Times and rates, which depend on load, emulation and the link as much as on the client",
 }
 
