@@ -134,6 +134,35 @@ def test_pairs_of_one_capture_are_compared_by_host(scoring: ModuleType) -> None:
     assert scoring.host_pairs(bridged, apart[:2], nat=False) == (0, 0, 1)
 
 
+def test_pairs_are_counted_by_how_they_are_connected(scoring: ModuleType) -> None:
+    def row(host: str, backend: str, address: str) -> Any:
+        return scoring.Row("main", "c", label(host=host, backend=backend, address=address), verdict(State.USER_NAT))
+
+    rows = [
+        row("h1", "user", "a"),
+        row("h1", "passt", "a"),
+        row("h1", "tap", "b"),
+        row("h2", "hub", "c"),
+        row("h2", "user", "d"),
+    ]
+    told = [scoring.NOTHING._replace(host=host) for host in ("x", "x", "y", "y", "")]
+    assert scoring.pairs_by_kind(rows, told) == {
+        "user-mode NAT": (1, 0, 0),
+        "bridged": (0, 1, 0),
+        "other": (0, 0, 3),
+    }
+    assert scoring.pairs_by_kind(rows[:2], told[:2]) == {"user-mode NAT": (1, 0, 0)}
+
+
+def test_b_cubed_gives_each_client_the_same_weight(scoring: ModuleType) -> None:
+    rows = [scoring.Row("main", "c", label(host=host), verdict(State.USER_NAT)) for host in ("h1", "h1", "h1", "h2")]
+    said = [scoring.NOTHING._replace(host=host) for host in ("x", "x", "", "x")]
+    precision, recall = scoring.b_cubed(rows, said)
+    assert precision == pytest.approx((2 / 3 + 2 / 3 + 1 + 1 / 3) / 4)
+    assert recall == pytest.approx((2 / 3 + 2 / 3 + 1 / 3 + 1) / 4)
+    assert scoring.b_cubed(rows[:3], said[:1] * 3) == (1, 1)
+
+
 def test_leaving_out_a_group_leaves_out_its_rows_alone(scoring: ModuleType) -> None:
     mac = Evidence("mac_prefix", Group.LINK, "guest", "52:54:00", toward={State.BRIDGED: 6.0})
     port = Evidence("source_port", Group.TRANSPORT, "reserved", "700", toward={State.USER_NAT: -4.5})

@@ -31,11 +31,13 @@ from scoring import (
     Prediction,
     Row,
     Score,
+    b_cubed,
     by_evidence,
     by_paper,
     calibration,
     confusion,
     host_pairs,
+    pairs_by_kind,
     rows_of,
     score,
     wilson,
@@ -50,6 +52,7 @@ CAPTURES = ROOT / "tests" / "captures"
 DOCUMENT = ROOT / "docs" / "accuracy.md"
 FIGURE = ROOT / "docs" / "accuracy.svg"
 README = ROOT / "README.md"
+TABLE = "switch.fdb.json"  # beside captures of the lab
 BEGIN, END = "<!-- accuracy: begin (make accuracy writes this) -->\n", "<!-- accuracy: end -->\n"
 
 KIND_WORDS = {
@@ -64,6 +67,12 @@ SURELY_WRONG = {  # what README calls them
     "standin": "{} of the stand-ins for native kernel clients, which are in truth guests",
     "derived": "{} of damaged captures",
 }
+HOSTS_NOTE = """\
+Pairs of clients of one capture that share a host: found, said to and do not (false), and missed. Pairs of the kind
+"other" are a guest and its host, a bridged guest and one behind NAT, or two behind a kernel's NAT. B-cubed gives each
+client the same weight, so large groups do not rule; a client that shares with nobody and is left alone scores 1. What a
+lab on one machine cannot show of clocks and boots is in [hosts.md](hosts.md#what-the-lab-cannot-show).
+"""
 CAVEATS = """\
 - **No independent sample.** office.pcapng was at hand when the weights were chosen; the captures of tests/captures/lab
   were recorded afterwards, but in a lab of the same make as others that were at hand. Expect less elsewhere: these
@@ -100,6 +109,7 @@ class Sample(NamedTuple):
     merged: int  # labelled clients that share a verdict with another one
     extra: int  # verdicts at labelled addresses beyond the labelled clients
     shared: bool  # whether captures from outside the repository are among them
+    tabled: list[Row]  # rows of captures with a switch's forwarding table, which these verdicts know
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -131,6 +141,7 @@ def read(folders: Sequence[Path]) -> Sample:
         raise FileNotFoundError("no *.labels.json in the folders given")
     rows: list[Row] = []
     captures: Counter[str] = Counter()
+    tabled: list[Row] = []
     merged = extra = 0
     for number, path in enumerate(files, 1):
         labels: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
@@ -140,16 +151,21 @@ def read(folders: Sequence[Path]) -> Sample:
             one.setdefault("experiment", labels.get("experiment") or labels["derived_from"] or labels["capture"])
         if sys.stderr.isatty():
             print(f"\r{number} of {len(files)}", end="", file=sys.stderr)
-        report = nfsleuth.identify(path.parent / labels["capture"])
+        facts = nfsleuth.facts(path.parent / labels["capture"])
+        report = nfsleuth.conclude(facts)
         labels["capture"] = f"{path.parent.name}/{labels['capture']}"  # files of several runs have one name
         found = rows_of(labels, report)
         rows += found
+        table_file = path.parent / TABLE
+        if table_file.exists() and found and found[0].kind != "derived":
+            imported = nfsleuth.import_tables(fdb=[table_file])
+            tabled += rows_of(labels, nfsleuth.conclude(facts, imported=imported))
         captures["derived" if found and found[0].kind == "derived" else "recorded"] += 1
         matched = [id(row.verdict) for row in found if row.verdict is not None]
         merged += len(matched) - len(set(matched))
         known = {a for row in found for a in (row.label["address"], row.label.get("address6"))}
         extra += max(0, sum(v.facts.address in known for v in report.clients) - len(found))
-    return Sample(rows, captures, merged, extra, len(list(folders)) > 1)
+    return Sample(rows, captures, merged, extra, len(list(folders)) > 1, tabled)
 
 
 def methods(sample: Sample) -> list[Method]:
@@ -227,6 +243,9 @@ def document(sample: Sample) -> str:
         f"{SURE}. Abstained: `unknown` or `conflict` where an answer could have been given. A Brier score is a mean "
         "squared error: 0 is perfect; for P(guest) 0.25 is what saying one half always gets.",
         "The study gives no probabilities. Each of its answers is taken as 0.9 sure, so none counts as surely wrong.",
+        "## Which clients share a host",
+        _sharing(sample),
+        HOSTS_NOTE,
         "## By kind of client",
         _kinds(sample, ours),
         "## Confusion",
@@ -320,6 +339,30 @@ def _platforms(score: Score) -> str:
 def _pairs(pairs: Pairs, value: float) -> str:
     counts = f"{pairs.found} found, {pairs.false} false, {pairs.missed} missed"
     return f"- ({counts})" if math.isnan(value) else f"{value:.3f} ({counts})"
+
+
+def _sharing(sample: Sample) -> str:
+    """Pairs of one capture by how they are connected, and B-cubed over all clients."""
+    recorded = [row for row in sample.rows if row.kind != "derived"]
+    with_table = {row.capture for row in sample.tabled}
+    samples = (
+        ("all, without any table", recorded),
+        ("those with a table, without it", [row for row in recorded if row.capture in with_table]),
+        ("the same with it", sample.tabled),
+    )
+    lines: list[tuple[object, ...]] = []
+    for name, rows in samples:
+        said = [by_evidence(row) for row in rows]
+        for kind, pairs in pairs_by_kind(rows, said).items():
+            lines.append((name, kind, *pairs, _measure(pairs.precision), _measure(pairs.recall)))
+        cubed = b_cubed(rows, said)
+        found = sum(row.verdict is not None for row in rows)
+        lines.append((name, f"B-cubed, {found} clients", "", "", "", _measure(cubed.precision), _measure(cubed.recall)))
+    return table(("captures", "pairs", "found", "false", "missed", "precision", "recall"), lines)
+
+
+def _measure(value: float) -> str:
+    return "-" if math.isnan(value) else f"{value:.3f}"
 
 
 def _kinds(sample: Sample, method: Method) -> str:

@@ -3,8 +3,8 @@
 
 usage: make_docs.py [--check]
 
-In README.md and CONTRIBUTING.md the output below each ``$ nfsleuth ...`` of a ``console`` block is put in anew as well.
-Commands run in the repository's top folder, for a terminal of 80 columns. With --check nothing is written: the exit
+The signs in docs/hosts.md are put in anew, and in README.md and CONTRIBUTING.md the output below each
+``$ nfsleuth ...`` of a ``console`` block. Commands run in the repository's top folder, for a terminal of 80 columns. With --check nothing is written: the exit
 code is 1 if anything is stale.
 """
 
@@ -22,8 +22,10 @@ import click
 from nfsleuth import cli
 from nfsleuth.evidence.document import markdown
 from nfsleuth.evidence.rules import Rules
+from nfsleuth.hosts.document import markdown as signs
 
 ROOT = Path(__file__).parents[1]
+SIGNS, SIGNS_END = "<!-- signs: begin (make docs writes this) -->\n", "<!-- signs: end -->\n"
 WITH_CONSOLES = ("README.md", "CONTRIBUTING.md")
 CONSOLE = re.compile(r"^```console\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
@@ -49,6 +51,9 @@ def documents() -> dict[Path, str]:
     found = {ROOT / "docs" / "evidence.md": markdown(Rules.builtin()), ROOT / "docs" / "cli.md": command_pages()}
     for name in WITH_CONSOLES:
         found[ROOT / name] = with_output((ROOT / name).read_text(encoding="utf-8"))
+    hosts = ROOT / "docs" / "hosts.md"
+    before, _, rest = hosts.read_text(encoding="utf-8").partition(SIGNS)
+    found[hosts] = f"{before}{SIGNS}{signs()}{SIGNS_END}{rest.partition(SIGNS_END)[2]}"
     return found
 
 

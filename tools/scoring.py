@@ -231,6 +231,53 @@ def host_pairs(rows: Sequence[Row], said: Sequence[Prediction], *, nat: bool) ->
     return Pairs(counts[True, True], counts[False, True], counts[True, False])
 
 
+BRIDGED = ("tap", "hub", "vhost", "macvtap")  # values of `backend` with which a guest's MAC is on the wire
+PAIR_KINDS = ("user-mode NAT", "bridged", "other")
+
+
+def pair_kind(a: Row, b: Row) -> str:
+    """How two clients are connected: both behind one address by user-mode NAT, both bridged, or another mixture."""
+    backends = {a.label["backend"], b.label["backend"]}
+    if backends <= set(USER_MODE) and a.label["address"] == b.label["address"]:
+        return "user-mode NAT"
+    return "bridged" if backends <= set(BRIDGED) else "other"
+
+
+def pairs_by_kind(rows: Sequence[Row], said: Sequence[Prediction]) -> dict[str, Pairs]:
+    """`Pairs` of each kind that there is. Two labels with one verdict are no pair."""
+    counts: Counter[tuple[str, bool, bool]] = Counter()
+    for (a, sa), (b, sb) in itertools.combinations(zip(rows, said, strict=True), 2):
+        if a.capture == b.capture and a.verdict is not None and b.verdict is not None and a.verdict is not b.verdict:
+            same, together = a.label["host"] == b.label["host"], bool(sa.host) and sa.host == sb.host
+            counts[pair_kind(a, b), same, together] += 1
+    kinds = [kind for kind in PAIR_KINDS if any(k == kind for k, _, _ in counts)]
+    return {k: Pairs(counts[k, True, True], counts[k, False, True], counts[k, True, False]) for k in kinds}
+
+
+class BCubed(NamedTuple):
+    """Means over clients of the share of those it was grouped with that share its host, and of those that share its
+    host that it was grouped with; the client itself included. A. Bagga, B. Baldwin, COLING-ACL 1998."""
+
+    precision: float
+    recall: float
+
+
+def b_cubed(rows: Sequence[Row], said: Sequence[Prediction]) -> BCubed:
+    """`BCubed` over the clients that were found; one without a host is a group by itself."""
+    by_capture: dict[str, list[tuple[object, object]]] = {}
+    for number, (row, it) in enumerate(zip(rows, said, strict=True)):
+        if row.verdict is not None:
+            by_capture.setdefault(row.capture, []).append((row.label["host"], it.host or number))
+    precision, recall = [], []
+    for clients in by_capture.values():
+        hosts, groups, both = (
+            Counter(column) for column in ((h for h, _ in clients), (g for _, g in clients), clients)
+        )
+        precision += [both[h, g] / groups[g] for h, g in clients]
+        recall += [both[h, g] / hosts[h] for h, g in clients]
+    return BCubed(_mean(precision), _mean(recall))
+
+
 def wilson(right: int, rows: int) -> tuple[float, float]:
     """The 95 % interval of a share by Wilson's score (J. Am. Stat. Assoc. 22, 1927), as if rows were independent."""
     if not rows:

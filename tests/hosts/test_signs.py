@@ -164,6 +164,11 @@ class TestSwitchPort:
         assert self.found(core, switch(p1=[A, B], p2=[C]))[0, 2] == -5.0
         assert self.found(core, switch(p1=[A, B], p2=[C]))[0, 1] == 6.0
 
+    def test_a_home_router_at_the_port_joins_nobody(self):
+        clients = [member(n, State.KERNEL_NAT, mac=DELL, ttl=63, address="10.77.0.109") for n in (1, 2)]
+        found = self.found(switch(p1=[DELL, B], p2=[C]), members=[*clients, member(2)])
+        assert max(found.values()) < 3
+
     def test_behind_a_router_the_table_says_nothing(self):
         assert not self.found(switch(p1=[A, B]), members=[member(1, ttl=62), member(2, ttl=62)])
 

@@ -141,8 +141,9 @@ def _rule(name: str, as_json: bool) -> int:
 
 def _heuristics() -> dict[str, ModuleType]:
     from nfsleuth.evidence import heuristics
+    from nfsleuth.hosts import signs
 
-    return heuristics()
+    return dict(sorted({**heuristics(), **signs.heuristics()}.items()))
 
 
 def _documentation(module: ModuleType) -> list[str]:

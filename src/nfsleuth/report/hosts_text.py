@@ -78,7 +78,7 @@ def _pairs(pairs: Sequence[Pair], left: int, width: int) -> list[str]:
         both = f"{visible(pair.a)} and {visible(pair.b)}"
         lines.append(shortened(f"{pair.weight:+6.1f}  {words.percent(pair.probability):>5}  {both}", width))
         for sign in pair.signs:
-            text = f"{sign.rule}: {visible(sign.says)} ({visible(sign.seen)})"
-            lines.append(shortened(f"      {sign.weight:+6.1f}  {text}", width))
+            text = f"{sign.weight:+.1f}  {sign.rule}: {visible(sign.says)} ({visible(sign.seen)})"
+            lines += [" " * 8 + line for line in wrapped(text, width - 8, 6)]
     hidden = max(len(pairs) - PAIRS_SHOWN, 0) + left
     return [*lines, f"and {words.count(hidden, 'pair')} more; --json lists the surest 20,000"] if hidden else lines

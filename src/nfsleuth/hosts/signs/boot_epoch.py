@@ -26,8 +26,11 @@ SECOND = 1_000_000_000
 TOGETHER = 30 * SECOND
 AROUND = 600 * SECOND  # what counts as a site's event
 CROWD, FEW = 0.25, 3  # share of the clients, but not less than so many
-BOOTED = Weight(0.7, "prior")
-MOST_KERNEL = 4.0  # nats for one kernel
+MOST_KERNEL = 4.0
+WEIGHTS = {
+    "booted within 30 s": Weight(0.7, "prior"),
+    "kernels began within 50 ms, at most": Weight(MOST_KERNEL, "prior; fs/nfs/nfs4state.c"),
+}
 NEAREST = 8  # clients that each is compared with
 
 
@@ -37,7 +40,7 @@ def find(scene: Scene) -> Iterator[Tie]:
     for a, b, apart, _ in together(own, TOGETHER):
         if apart:  # else one verifier: a clone, or one client
             seen = f"verifiers {apart / SECOND:.1f} s apart"
-            yield Tie(a, b, RULE, "booted together", BOOTED, seen)
+            yield Tie(a, b, RULE, "booted together", WEIGHTS["booted within 30 s"], seen)
     kernels = [(boot[0], n) for n, m in enumerate(scene.members) if (boot := kernel_boot(m.facts)) is not None]
     for a, b, apart, crowd in together(kernels, round(SAME_BOOT * SECOND)):
         called = [names(scene.members[n].facts, scene.around) for n in (a, b)]

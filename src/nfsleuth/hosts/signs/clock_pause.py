@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from nfsleuth.hosts.model import Scene, Tie, Weight
 
 RULE = "clock_pause"
-WEIGHT = Weight(3.0, "prior")
+WEIGHTS = {"one pause": Weight(3.0, "prior")}
 SECOND = 1_000_000_000
 BEGIN, LENGTH = SECOND // 2, SECOND // 20  # ns
 MOST_NEAR = 64  # pauses that begin together: with more, it is no host that paused
@@ -51,4 +51,6 @@ def find(scene: Scene) -> Iterator[Tie]:
             if pair not in tied:
                 tied.add(pair)
                 frames = tuple(sorted({frame, its_frame}))
-                yield Tie(*pair, RULE, "clocks stood still together", WEIGHT, f"{length / SECOND:.2f} s", frames)
+                yield Tie(
+                    *pair, RULE, "clocks stood still together", WEIGHTS["one pause"], f"{length / SECOND:.2f} s", frames
+                )

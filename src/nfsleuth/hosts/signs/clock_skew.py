@@ -24,6 +24,7 @@ from nfsleuth.hosts.model import Member, Scene, Tie, Weight
 RULE = "clock_skew"
 SOURCE = "prior; Kohno, Broido, claffy 2005"
 CAP, FLOOR = 4.0, -1.0  # nats. Two skews of one host's guests differ once one of them is disciplined
+WEIGHTS = {"equal and distinct, at most": Weight(CAP, SOURCE), "surely different": Weight(FLOOR, SOURCE)}
 WANDER = 0.5  # ppm, standard deviation by which equal clocks still differ: temperature
 MOST_ERROR = 10.0  # ppm: a skew that is less well known is none
 DISTINCT = 3.0  # ppm, and as many standard deviations: nearer to 0 a clock may be a disciplined one
@@ -44,7 +45,7 @@ def find(scene: Scene) -> Iterator[Tie]:
             nats = weight(ppm, error, other, its_error)
             if nats:
                 says = "clocks equally fast" if nats > 0 else "clocks of two machines"
-                seen = f"{ppm:+.1f} and {other:+.1f} ppm, {math.hypot(error, its_error):.1f} sure"
+                seen = f"{ppm:+.1f} and {other:+.1f} ppm, each within {error:.1f} and {its_error:.1f}"
                 frames = tuple(sorted({scene.members[k].facts.clocks[0].frame for k in (n, m)}))
                 yield Tie(min(n, m), max(n, m), RULE, says, Weight(nats, SOURCE), seen, frames)
 

@@ -19,7 +19,7 @@ from nfsleuth.hosts.signs.user_nat_address import LEAST_NAT, hop_count, share_of
 
 RULE = "guests_network"
 ENGINE_NETWORK = 0.9  # the probability that remains: a guests' network may itself be routed on by another box
-WEIGHT = Weight(log_odds(ENGINE_NETWORK) - PRIOR, "prior")
+WEIGHTS = {"one address": Weight(log_odds(ENGINE_NETWORK) - PRIOR, "prior")}
 
 
 def find(scene: Scene) -> Iterator[Sign]:
@@ -46,4 +46,4 @@ def find(scene: Scene) -> Iterator[Sign]:
             )
         for n in direct:
             places[n] = Place(address, f"{address} without a hop", words="from {place} itself, with full TTL")
-    yield Sign(RULE, places, WEIGHT, "from the address {place}")
+    yield Sign(RULE, places, WEIGHTS["one address"], "from the address {place}")

@@ -20,9 +20,11 @@ from nfsleuth.evidence.model import State
 from nfsleuth.hosts.model import Place, Scene, Sign, Weight
 
 RULE = "host_coded_mac"
-SAME = Weight(4.0, "prior; Microsoft KB2804678, KB888030")
-HOST_SEEN = Weight(5.5, "prior; Microsoft KB2804678, KB888030")  # a client has the address or MAC that is coded
-DIFFER = Weight(-2.0, "prior")  # a host that changed its address, and migrations, leave room
+WEIGHTS = {
+    "equal bytes": Weight(4.0, "prior; Microsoft KB2804678, KB888030"),
+    "equal bytes, and a client is that host": Weight(5.5, "prior; Microsoft KB2804678, KB888030"),
+    "different bytes": Weight(-2.0, "prior"),  # a host that changed its address, and migrations, leave room
+}
 BY_MAC = "virtual-server"  # the maker whose bytes are of a MAC
 
 
@@ -42,8 +44,9 @@ def find(scene: Scene) -> Iterator[Sign]:
         hosts = {n: name for name in sorted(coded) for n in endings.get(name, ()) if n not in places}
         for n, name in hosts.items():
             places[n] = Place(name, scene.members[n].facts.address, words="is the host whose bytes these MACs hold")
-        stronger = dict.fromkeys(hosts.values(), HOST_SEEN)
-        yield Sign(RULE, places, SAME, "with a MAC made on {place}", DIFFER, "MACs made on two hosts", stronger)
+        stronger = dict.fromkeys(hosts.values(), WEIGHTS["equal bytes, and a client is that host"])
+        alike, unlike = WEIGHTS["equal bytes"], WEIGHTS["different bytes"]
+        yield Sign(RULE, places, alike, "with a MAC made on {place}", unlike, "MACs made on two hosts", stronger)
 
 
 def _endings(scene: Scene, number: int) -> list[str]:

@@ -20,8 +20,7 @@ from nfsleuth.hosts.imports.known import Guest
 from nfsleuth.hosts.model import Place, Scene, Sign, Weight
 
 RULE = "inventory_host"
-SAME = Weight(9.0, "prior")
-DIFFER = Weight(-9.0, "prior")
+WEIGHTS = {"one host": Weight(9.0, "prior"), "two hosts": Weight(-9.0, "prior")}
 # Whose MAC may be looked up: on the host's own cable are its guests' MACs and its own.
 ON_THE_HOST = (Owner.CLIENT, Owner.NAT_HOST, Owner.BRIDGE)
 
@@ -48,7 +47,8 @@ def find(scene: Scene) -> Iterator[Sign]:
                 key = next(key for key in told if index.get(key))
                 places[n] = Place(hosts.pop(), f"{key} in the inventory")
                 break
-    yield Sign(RULE, places, SAME, "on {place} by the inventory", DIFFER, "on two hosts by the inventory")
+    one, two = WEIGHTS["one host"], WEIGHTS["two hosts"]
+    yield Sign(RULE, places, one, "on {place} by the inventory", two, "on two hosts by the inventory")
 
 
 def _names(guest: Guest) -> set[str]:

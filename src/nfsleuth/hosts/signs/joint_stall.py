@@ -21,7 +21,8 @@ from nfsleuth.hosts.model import Scene, Tie, Weight
 from nfsleuth.hosts.signs.timelines import busiest, moments
 
 RULE = "joint_stall"
-EACH, CAP = 1.0, 3.0  # nats
+EACH, CAP = 1.0, 3.0
+WEIGHTS = {"each gap, from two on": Weight(EACH, "prior"), "at most": Weight(CAP, "prior")}
 FINE = 27  # binary logarithm of the ns of a moment, 134 ms: coarser time lines do not tell
 SHORTEST, LONGEST = 3, 40  # moments of silence
 FEWEST = 2

@@ -18,7 +18,7 @@ from nfsleuth.hosts.model import Scene, Tie, Weight
 from nfsleuth.hosts.signs.timelines import busiest, moments
 
 RULE = "link_overload"
-WEIGHT = Weight(-4.0, "prior")
+WEIGHTS = {"too fast": Weight(-4.0, "prior")}
 FINENESS = 30  # binary logarithm of the ns of a moment: 1.07 s
 FEWEST = 3  # moments
 MARGIN = 1.05  # of the speed: moments round
@@ -35,4 +35,4 @@ def find(scene: Scene) -> Iterator[Tie]:
         above = [s for s in sums if s > most]
         if len(above) >= FEWEST:
             seen = f"{max(above) * 8e3 / (1 << FINENESS):.0f} Mbit/s together, in {len(above)} moments"
-            yield Tie(a, b, RULE, "too fast for one cable", WEIGHT, seen)
+            yield Tie(a, b, RULE, "too fast for one cable", WEIGHTS["too fast"], seen)

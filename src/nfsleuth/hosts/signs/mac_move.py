@@ -16,7 +16,7 @@ from nfsleuth.evidence.gate import whose_mac
 from nfsleuth.hosts.model import Scene, Tie, Weight
 
 RULE = "mac_move"
-WEIGHT = Weight(2.0, "prior")
+WEIGHTS = {"moved": Weight(2.0, "prior")}
 MOST = 8  # clients that one MAC is compared with
 
 
@@ -35,4 +35,6 @@ def find(scene: Scene) -> Iterator[Tie]:
                 if other != n and scene.members[other].facts.address != member.facts.address:
                     seen = f"{member.facts.address} from {gates[n].mac} and {mac}"
                     frames = member.facts.macs.frames(mac)
-                    yield Tie(min(n, other), max(n, other), RULE, "its address moved here", WEIGHT, seen, frames)
+                    yield Tie(
+                        min(n, other), max(n, other), RULE, "its address moved here", WEIGHTS["moved"], seen, frames
+                    )

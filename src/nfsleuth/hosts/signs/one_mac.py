@@ -17,7 +17,7 @@ from nfsleuth.evidence.gate import whose_mac
 from nfsleuth.hosts.model import Place, Scene, Sign, Weight
 
 RULE = "one_mac"
-WEIGHT = Weight(5.0, "prior")
+WEIGHTS = {"one card": Weight(5.0, "prior")}
 
 
 def find(scene: Scene) -> Iterator[Sign]:
@@ -34,4 +34,4 @@ def find(scene: Scene) -> Iterator[Sign]:
             for n in numbers:
                 facts = scene.members[n].facts
                 places[n] = Place(mac, f"{mac} at {facts.address}", frames=facts.macs.frames(mac))
-    yield Sign(RULE, places, WEIGHT, "with the network card {place}")
+    yield Sign(RULE, places, WEIGHTS["one card"], "with the network card {place}")

@@ -20,7 +20,7 @@ from nfsleuth.hosts.model import Scene, Tie, Weight
 from nfsleuth.hosts.signs.timelines import busiest, moments
 
 RULE = "shared_link"
-WEIGHT = Weight(1.0, "prior")
+WEIGHTS = {"constant sum": Weight(1.0, "prior")}
 FINENESS = 30  # binary logarithm of the ns of a moment: 1.07 s
 FEWEST = 20  # moments in common
 CONSTANT = 0.1  # coefficient of variation of a sum that is one link's rate
@@ -45,7 +45,7 @@ def find(scene: Scene) -> Iterator[Tie]:
         if opposed <= OPPOSED:
             rate = float((one + other).mean()) * 1e3 / (1 << FINENESS)
             seen = f"correlation {opposed:.2f}, together {rate:.1f} MB/s over {len(common)} moments"
-            yield Tie(a, b, RULE, "share one rate", WEIGHT, seen)
+            yield Tie(a, b, RULE, "share one rate", WEIGHTS["constant sum"], seen)
 
 
 def _varies(values: np.ndarray) -> float:

@@ -7,7 +7,8 @@ station, a host of the inventory, or a hypervisor's system settles it the other 
 the port with the fewest MACs is its own.
 Why it tells hosts apart: a guest's frames and its host's come through one cable.
 Known confusions: an unmanaged switch or an access point at the port with guests alone behind it; a host with two cards
-that are not bonded; a table that is older than a migration.
+that are not bonded; a table that is older than a migration; a home router at the port, with machines behind it: clients
+behind a hop count for less than half, unless they show an engine's network.
 Example: 52:54:00:8f:21:c4 and 52:54:00:1b:02:9e at port swp3 of sw1, with one Dell's MAC there.
 Source: IEEE 802.1D section 7.8; RFC 4188; the weights are priors.
 """
@@ -23,10 +24,11 @@ from nfsleuth.evidence.rules import Rules
 from nfsleuth.hosts.imports.known import Known
 from nfsleuth.hosts.model import Place, Scene, Sign, Weight
 from nfsleuth.hosts.signs.inventory_host import ON_THE_HOST
+from nfsleuth.hosts.signs.user_nat_address import hop_count
 
 RULE = "switch_port"
-SAME = Weight(6.0, "prior")
-DIFFER = Weight(-5.0, "prior")
+WEIGHTS = {"one port": Weight(6.0, "prior"), "two ports": Weight(-5.0, "prior")}
+PERHAPS_A_ROUTER = 0.45  # share of a client behind a hop: with a bridged guest of the port it comes to even odds
 MOST_MACS = 256  # at one host's port
 MOST_CARDS = 2  # a host's own: its card, and that of its management controller on the same cable
 # Systems that bridge for their guests and say so in LLDP; what a switch runs is named differently in its description.
@@ -43,8 +45,11 @@ def find(scene: Scene) -> Iterator[Sign]:
     for n, member in enumerate(scene.members):
         gate = whose_mac(member.facts, scene.around, scene.rules)
         if gate.owner in ON_THE_HOST and gate.mac in where:
-            places[n] = Place(where[gate.mac], f"{gate.mac} at {where[gate.mac]}")
-    yield Sign(RULE, places, SAME, "at {place}", DIFFER, "at two ports")
+            # A hop may be a host's NAT or a home router with machines behind it; a guests' network settles it.
+            hidden = hop_count(member) > 0 and f"address:{member.facts.address}" not in member.hints()
+            share = PERHAPS_A_ROUTER if hidden else 1.0
+            places[n] = Place(where[gate.mac], f"{gate.mac} at {where[gate.mac]}", share)
+    yield Sign(RULE, places, WEIGHTS["one port"], "at {place}", WEIGHTS["two ports"], "at two ports")
 
 
 def located(known: Known, rules: Rules) -> dict[str, str]:
@@ -55,7 +60,7 @@ def located(known: Known, rules: Rules) -> dict[str, str]:
             for mac in macs:
                 fewest[mac] = min(fewest.get(mac, (len(macs), switch.name, port)), (len(macs), switch.name, port))
     bad = {(switch, port) for switch, port, _ in uplinks(known, rules)}
-    return {mac: f"port {port} of {switch}" for mac, (_, switch, port) in fewest.items() if (switch, port) not in bad}
+    return {mac: f"{port} of {switch}" for mac, (_, switch, port) in fewest.items() if (switch, port) not in bad}
 
 
 def uplinks(known: Known, rules: Rules) -> Iterator[tuple[str, str, str]]:

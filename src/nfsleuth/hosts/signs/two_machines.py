@@ -16,7 +16,7 @@ from nfsleuth.evidence.model import State
 from nfsleuth.hosts.model import NOTHING, Place, Scene, Sign, Weight
 
 RULE = "two_machines"
-DIFFER = Weight(-2.0, "prior")
+WEIGHTS = {"two machines": Weight(-2.0, "prior")}
 LEAST = 0.5  # probability of "native"
 
 
@@ -28,4 +28,4 @@ def find(scene: Scene) -> Iterator[Sign]:
         native = member.states[State.NATIVE]
         if gate.is_clients and native >= LEAST:
             places[n] = Place(gate.mac, f"native ({native:.2f}), {gate.mac}", native)
-    yield Sign(RULE, places, NOTHING, "", DIFFER, "two machines with a MAC each")
+    yield Sign(RULE, places, NOTHING, "", WEIGHTS["two machines"], "two machines with a MAC each")

@@ -21,7 +21,7 @@ RULE = "user_nat_address"
 LEAST_NAT = 0.5  # probability of the state from which a client counts as behind its address
 # Probability that remains for surely such guests of one address: addresses move between machines (DHCP).
 ONE_ADDRESS = 0.97
-WEIGHT = Weight(log_odds(ONE_ADDRESS) - PRIOR, "prior")
+WEIGHTS = {"one address": Weight(log_odds(ONE_ADDRESS) - PRIOR, "prior")}
 
 
 def find(scene: Scene) -> Iterator[Sign]:
@@ -39,7 +39,7 @@ def find(scene: Scene) -> Iterator[Sign]:
                 places[n] = Place(address, _seen(member), share_of(member.states[State.USER_NAT]), words=words)
             else:
                 places[n] = Place(address, _seen(member), words="from {place} itself, with full TTL")
-    yield Sign(RULE, places, WEIGHT, "from the address {place}")
+    yield Sign(RULE, places, WEIGHTS["one address"], "from the address {place}")
 
 
 def share_of(probability: float, ceiling: float = ONE_ADDRESS) -> float:
