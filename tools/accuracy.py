@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import bandwidth_accuracy
 from fitting import FOLDS, held_out
 from scoring import (
     DOUBT,
@@ -274,6 +275,7 @@ def document(sample: Sample) -> str:
         "beyond the others is the difference to the first line; groups stand in for each other, so the differences do "
         "not add up. The gate that decides whose MAC is seen is no evidence and stays.",
         _ablation(sample, ours),
+        *bandwidth_accuracy.section(),
         "## What these figures do not say",
         _caveats(sample),
     ]

@@ -83,7 +83,7 @@ def test_nobody_is_taken_for_another(tool: ModuleType, kept: Path) -> None:
     assert "12 clients" in text
     assert "| virtio user | long files |" in text
     assert "all but `link`" in text
-    assert "settled by" in text
+    assert "| reads | clients | 0.5 s |" in text
 
 
 def test_runs_with_gaps_are_refused(tool: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -124,5 +124,7 @@ def test_the_studys_page_stands_beside_a_run_of_its_configurations():
     assert "1.2.3" in text
     assert text.count("<svg") == sum(name.endswith(".svg") for name in found)
     assert "nothing was recorded inside QEMU" in text
+    for one in (text, found["report.md"].decode()):
+        assert one.count("native: blocks of 4K") == 1
     assert "study.html" not in pages(load("paper"), paper(native=48), RUN)
     assert "study.html" not in pages(load("neighbours"), OTHERWISE, RUN)

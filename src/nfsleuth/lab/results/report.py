@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from nfsleuth.bandwidth.numbers import Interval
+from nfsleuth.bandwidth.timings import Timings
 from nfsleuth.lab.model import Experiment, Guest, Native
 from nfsleuth.lab.outcome import Timing
 from nfsleuth.lab.results.rates import by_client, counted
@@ -34,24 +35,30 @@ def pages(
     runs = by_client(experiment, counted(experiment, timings))
     lines = conditions(experiment, run)
     rates = {name: found[0] for name, one in runs.items() if (found := one.bandwidth())}
-    parts = [f"# {visible(experiment.title)}", _summary(experiment, timings, run)]
     if studied := study(experiment, runs, clients, lines, extra):
-        drawn = beside.images(studied)
-        parts += beside.sections(studied)
-        lines += beside.notes(studied.runs)
+        shown, files = beside.sections(studied), beside.images(studied)
+        lines = [*lines, *beside.notes(studied.runs)]
     else:
-        more = extra.drawn()
-        drawn = beside.drawn([*runs.values()], bars=experiment.start == "in turn")
-        parts += ["## Figures"] * bool(drawn) + [f"![{name}]({name})" for name in drawn if name.endswith(".svg")]
-        parts += [section_text(section) for section in extra.sections]
-        parts += [picture_text(picture) for picture in more]
-        drawn |= {f"{picture.name}.svg": picture.svg.encode() for picture in more}
+        shown, files = _figures(experiment, runs, extra)
+    parts = [f"# {visible(experiment.title)}", _summary(experiment, timings, run), *shown]
     if not extra.sections and (grid := _grid(experiment, rates)):
         parts += ["## NIC models and backends", "Read rate, MB/s: median over readings of the largest files.", grid]
     parts += ["## Clients", _clients(experiment, rates, run), "## Conditions"]
     parts.append("\n".join(f"- {plain(line)}" for line in lines))
-    pages = {"report.md": ("\n\n".join(part for part in parts if part) + "\n").encode()}
-    return pages | drawn | ({"study.html": beside.page(studied, version).encode()} if studied else {})
+    files["report.md"] = ("\n\n".join(parts) + "\n").encode()
+    if studied:
+        files["study.html"] = beside.page(studied, version).encode()
+    return files
+
+
+def _figures(experiment: Experiment, runs: Mapping[str, Timings], extra: Extra) -> tuple[list[str], dict[str, bytes]]:
+    """What is shown where there is no study to compare with: parts of the text, and files beside it."""
+    files = beside.drawn([*runs.values()], bars=experiment.start == "in turn")
+    parts = ["## Figures"] if files else []
+    parts += [f"![{name}]({name})" for name in files if name.endswith(".svg")]
+    parts += [section_text(section) for section in extra.sections]
+    parts += [picture_text(picture) for picture in extra.drawn()]
+    return parts, files | {f"{picture.name}.svg": picture.svg.encode() for picture in extra.drawn()}
 
 
 def _summary(experiment: Experiment, timings: Sequence[Timing], run: Mapping[str, Any]) -> str:
