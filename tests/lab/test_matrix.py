@@ -27,7 +27,11 @@ def measured(rates, boots=5, failed=None, experiment=SOME):
                 seconds = OCTETS / 1e6 / (rate * wobble * slow)
                 timings.append(Timing(client=name, octets=OCTETS, seconds=seconds, round=number, boot=boot))
             file = f"{name}-{boot}.uprobes.path"
-            says[file] = {"frames_in": 6000.0, "syscalls_in": 1.0 if "tap" in name else 0.1, "until_syscall_corrected": 9.0}
+            says[file] = {
+                "frames_in": 6000.0,
+                "syscalls_in": 1.0 if "tap" in name else 0.1,
+                "until_syscall_corrected": 9.0,
+            }
             recorded.append(
                 Recorded(client=name, boot=boot, method="uprobes", file=file, reads=2, octets=2 * OCTETS, seconds=4.0)
             )
@@ -105,7 +109,9 @@ def test_without_a_backend_for_everybody_there_is_no_advice():
 
 
 def test_what_fails_is_named_with_its_reason():
-    found = measured(CLEAR, failed={"rtl8139-passt": "boot 1: no 'worked' within 45 s", "virtio-passt": "boot 2: mount"})
+    found = measured(
+        CLEAR, failed={"rtl8139-passt": "boot 1: no 'worked' within 45 s", "virtio-passt": "boot 2: mount"}
+    )
     first, *_ = matrix.sections(found)
     assert "rtl8139 on passt: boot 1: no 'worked' within 45 s" in first.lines
     assert "virtio-net-pci on passt (other boots went well): boot 2: mount" in first.lines

@@ -87,7 +87,7 @@ def play(stage: Stage, turn: Turn, told: Told, ready: Callable[[], None]) -> Non
         for boot in range(reboots + 1):
             agent = start()
             try:
-                _once(stage, agent, turn, told, ready if boot == 0 else lambda: None)
+                taken = _once(stage, agent, turn, told, ready if boot == 0 else lambda: None)
                 if boot < reboots:
                     continue  # the plug is pulled while the share is mounted
                 agent.tell("end")
@@ -96,11 +96,13 @@ def play(stage: Stage, turn: Turn, told: Told, ready: Callable[[], None]) -> Non
                     raise agent.failure("does not switch off")
             finally:
                 agent.kill()
+            told.recorded += [one.keep(stage, turn) for one in taken]
 
 
-def _once(stage: Stage, agent: Agent, turn: Turn, told: Told, ready: Callable[[], None]) -> None:
-    """From boot to the end of the workload."""
+def _once(stage: Stage, agent: Agent, turn: Turn, told: Told, ready: Callable[[], None]) -> list[_Taken]:
+    """From boot to the end of the workload; what was recorded."""
     rounds: Counter[str] = Counter()
+    taken: list[_Taken] = []
     client = turn.client.name
 
     def heard(words: list[str]) -> None:
@@ -114,7 +116,7 @@ def _once(stage: Stage, agent: Agent, turn: Turn, told: Told, ready: Callable[[]
             case ["step", name, seconds]:
                 told.steps.append((name, float(seconds)))
             case ["recording"]:
-                told.recorded.append(_record(stage, agent, turn))
+                taken.append(_record(stage, agent, turn))
 
     release, *_ = agent.expect("booted", BOOT)
     told.kernel = release
@@ -123,31 +125,42 @@ def _once(stage: Stage, agent: Agent, turn: Turn, told: Told, ready: Callable[[]
     ready()
     agent.tell("go")
     agent.expect("worked", _patience(stage.experiment, turn), heard)
+    return taken
 
 
-def _record(stage: Stage, agent: Agent, turn: Turn) -> Recorded:
+def _record(stage: Stage, agent: Agent, turn: Turn) -> _Taken:
     """Record the guest's QEMU while it reads; it waits to be told."""
     path = stage.experiment.path
     assert path, "the agent has such a step only if the experiment records"
-    reads: list[tuple[int, float]] = []
+    taken = _Taken(watching.Recorder(agent.process, turn.method, path.seconds))
 
     def heard(words: list[str]) -> None:
         match words:
             case ["watched", octets, seconds]:
-                reads.append((int(octets), float(seconds)))
+                taken.reads.append((int(octets), float(seconds)))
 
-    def read() -> None:
+    with taken.recorder:
         agent.tell("go")
         agent.expect("enough", _recording_limit(path), heard)
+    return taken
 
-    found = watching.record_while(agent.process, turn.method, path.seconds, read)
-    stage.recordings.mkdir(exist_ok=True)
-    file = f"{turn.client.name}-{turn.boot}.{turn.method}.path"
-    store.save(found, stage.recordings / file)
-    return Recorded(
-        client=turn.client.name, boot=turn.boot, method=turn.method, file=file, reads=len(reads),
-        octets=sum(octets for octets, _ in reads), seconds=sum(seconds for _, seconds in reads),
-    )  # fmt: skip
+
+@dataclass(frozen=True)
+class _Taken:
+    """A recording, and what the guest read meanwhile: bytes and seconds of each time."""
+
+    recorder: watching.Recorder
+    reads: list[tuple[int, float]] = field(default_factory=list)
+
+    def keep(self, stage: Stage, turn: Turn) -> Recorded:
+        """Save the recording."""
+        file = f"{turn.client.name}-{turn.boot}.{turn.method}.path"
+        stage.recordings.mkdir(exist_ok=True)
+        store.save(self.recorder.result(), stage.recordings / file)
+        return Recorded(
+            client=turn.client.name, boot=turn.boot, method=turn.method, file=file, reads=len(self.reads),
+            octets=sum(octets for octets, _ in self.reads), seconds=sum(seconds for _, seconds in self.reads),
+        )  # fmt: skip
 
 
 def _patience(experiment: Experiment, turn: Turn) -> float:
