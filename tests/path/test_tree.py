@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from tests.path.make import DELIVER, REPLY, STEP, recording, send
 
@@ -145,3 +147,11 @@ def test_handing_a_frame_to_the_nic_is_less_its_probes():
     tree, _ = grown([DELIVER], costs={"emulated": Cost(3.0, 2.0)})
     (corrected,), (measured,) = tree.frames.to_guest_corrected, tree.frames.to_guest_whole
     assert measured - corrected == pytest.approx(2.0 + 3.0)
+
+
+def test_a_backend_that_reads_in_a_function_without_a_name():
+    """A stream's recvmsg is in no function that is watched, and reads frames; with another backend it is nobody's."""
+    rec = recording(["recvmsg", DELIVER, DELIVER])
+    stream = replace(rec, guest=replace(rec.guest, backends=("stream",)))
+    assert grow(stream).frames.syscalls[Direction.TO_GUEST] == {"recvmsg": 1}
+    assert grow(rec).frames.syscalls[Direction.TO_GUEST] == {}

@@ -18,7 +18,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from nfsleuth.errors import Exit, NfsleuthError
-from nfsleuth.lab import initramfs, qemu, servers, watching
+from nfsleuth.lab import cpu, initramfs, qemu, servers, watching
 from nfsleuth.lab.agents import Agent, end
 from nfsleuth.lab.kernels import Kernel
 from nfsleuth.lab.model import (
@@ -96,35 +96,46 @@ def play(stage: Stage, turn: Turn, told: Told, ready: Callable[[], None]) -> Non
                     raise agent.failure("does not switch off")
             finally:
                 agent.kill()
-            told.recorded += [one.keep(stage, turn) for one in taken]
+            if taken:
+                told.recorded.append(taken.keep(stage, turn))
 
 
-def _once(stage: Stage, agent: Agent, turn: Turn, told: Told, ready: Callable[[], None]) -> list[_Taken]:
-    """From boot to the end of the workload; what was recorded."""
+def _once(stage: Stage, agent: Agent, turn: Turn, told: Told, ready: Callable[[], None]) -> _Taken | None:
+    """From boot to the end of the workload; what was recorded, if anything."""
     rounds: Counter[str] = Counter()
-    taken: list[_Taken] = []
     client = turn.client.name
+    emulated = isinstance(turn.client, Guest) and turn.client.kernel != "uml"
+    sessions = {agent.process, *agent.helpers}
+    began = 0.0  # CPU seconds when the step began
 
     def heard(words: list[str]) -> None:
+        nonlocal began
         match words:
             case ["read", path, octets, seconds]:
                 rounds[path] += 1
                 timing = Timing(
-                    client=client, octets=int(octets), seconds=float(seconds), round=rounds[path], boot=turn.boot
-                )
+                    client=client, octets=int(octets), seconds=float(seconds), round=rounds[path], boot=turn.boot,
+                    cpu=round(cpu.seconds(sessions) - began, 2) if emulated else 0.0,
+                )  # fmt: skip
                 told.timings.append(timing)
             case ["step", name, seconds]:
                 told.steps.append((name, float(seconds)))
-            case ["recording"]:
-                taken.append(_record(stage, agent, turn))
+                began = cpu.seconds(sessions) if emulated else 0.0
 
     release, *_ = agent.expect("booted", BOOT)
     told.kernel = release
     told.boots += 1
     agent.expect("ready", MOUNT)
     ready()
+    began = cpu.seconds(sessions) if emulated else 0.0
     agent.tell("go")
-    agent.expect("worked", _patience(stage.experiment, turn), heard)
+    patience = limit(stage.experiment.workload(turn.client)) if turn.work else STEP
+    if not turn.method:
+        agent.expect("worked", patience, heard)
+        return None
+    agent.expect("recording", patience, heard)
+    taken = _record(stage, agent, turn)
+    agent.expect("worked", STEP, heard)
     return taken
 
 
@@ -161,12 +172,6 @@ class _Taken:
             client=turn.client.name, boot=turn.boot, method=turn.method, file=file, reads=len(self.reads),
             octets=sum(octets for octets, _ in self.reads), seconds=sum(seconds for _, seconds in self.reads),
         )  # fmt: skip
-
-
-def _patience(experiment: Experiment, turn: Turn) -> float:
-    """Seconds that all steps of a turn may take."""
-    found = limit(experiment.workload(turn.client)) if turn.work else STEP
-    return found + (_recording_limit(experiment.path) + watching.STARTS if turn.method and experiment.path else 0)
 
 
 def _recording_limit(path: PathRecording) -> float:
@@ -299,11 +304,13 @@ def _guest(stage: Stage, guest: Guest, turn: Turn, told: Told, stack: ExitStack)
     here, bridge = _bridge(stage, guest)
     mtu = stage.experiment.host(guest.host).mtu
     descriptors: tuple[int, ...] = ()
+    helpers: tuple[int, ...] = ()
     match guest.backend:
         case "user":
             netdev = qemu.user()
         case "passt":
-            netdev = qemu.stream(_passt(stage, stack, guest, here))
+            socket, process = _passt(stage, stack, guest, here)
+            netdev, helpers = qemu.stream(socket), (process,)
         case "macvtap":
             tap, device = stage.network.macvtap(here, guest.mac, machine.folder)
             stack.callback(stage.network.remove, here, tap)
@@ -325,7 +332,9 @@ def _guest(stage: Stage, guest: Guest, turn: Turn, told: Told, stack: ExitStack)
             told.inside.append(machine.folder / f"inside-{len(told.inside)}.pcap")  # a file per boot
             nic += qemu.dump(told.inside[-1], _guest_snaplen(stage.experiment, guest))
         command = here.command(*_library(stage, turn), *qemu.command(machine, nic))
-        return Agent(guest.name, command, stage.logs / f"{guest.name}.log", descriptors)
+        agent = Agent(guest.name, command, stage.logs / f"{guest.name}.log", descriptors)
+        agent.helpers = helpers
+        return agent
 
     return start
 
@@ -412,8 +421,8 @@ def _hidden(client: Guest | Native) -> bool:
     return client.container if isinstance(client, Native) else client.backend == "masquerade"
 
 
-def _passt(stage: Stage, stack: ExitStack, guest: Guest, here: Namespace) -> Path:
-    """Start passt for one guest; it ends with its connection to QEMU."""
+def _passt(stage: Stage, stack: ExitStack, guest: Guest, here: Namespace) -> tuple[Path, int]:
+    """Start passt for one guest; it ends with its connection to QEMU. Returns its socket and its process id."""
     socket = stage.scratch / guest.name / "passt.socket"
     socket.unlink(missing_ok=True)  # of its last boot
     log = stage.logs / f"{guest.name}.passt.log"
@@ -430,4 +439,4 @@ def _passt(stage: Stage, stack: ExitStack, guest: Guest, here: Namespace) -> Pat
         if process.poll() is not None or time.monotonic() > deadline:
             raise NfsleuthError(f"{guest.name}: passt does not start; see {log.name} among the logs", Exit.LAB_FAILED)
         time.sleep(0.05)
-    return socket
+    return socket, process.pid

@@ -77,10 +77,11 @@ def look(process: Process) -> Target:
             f"QEMU {shown}: tables of receive handlers are known for {KNOWN[0]} to {KNOWN[1]}; "
             "only exported functions are followed"
         )
-    elif number and number[:2] != handlers.CHECKED:
+    elif number and number[:2] not in handlers.CHECKED:
+        checked = ", ".join(f"{major}.{minor}" for major, minor in handlers.CHECKED)
         notes.append(
-            f"QEMU {number[0]}.{number[1]}: its tables are taken to be like those of 7.2 or of the versions before, "
-            "which was not checked on a binary: names may be wrong"
+            f"QEMU {number[0]}.{number[1]}: its tables are taken to be like those of one of {checked}, which was not "
+            "checked on a binary: names may be wrong"
         )
     if slirp and "m_get" not in slirp.named():
         notes.append(
