@@ -157,11 +157,11 @@ def sections(matrix: Matrix) -> list[Section]:
     return [
         Section(
             "NIC models and backends",
-            "Medians over boots; in brackets 95 % intervals over boots. MB/s is of reads that nothing recorded, the first "
-            "of each boot left out, and CPU the time that QEMU, and passt, took for them. Times are us a frame, less the "
-            "probes' part: from the network layer to the system call that sends it, that call, and handing a frame to "
-            "the NIC model; < is as measured, and mostly probes. Frames and system calls are counted: frames for one "
-            f"read of {size}, system calls per frame.",
+            "Medians over boots; in brackets 95 % intervals over boots. MB/s is of reads that nothing recorded, the "
+            "first of each boot left out, and CPU the time that QEMU, and passt, took for them. Times are us a frame, "
+            "less the probes' part: from the network layer to the system call that sends it, that call, and handing a "
+            "frame to the NIC model; < is as measured, and mostly probes. Frames and system calls are counted: frames "
+            f"for one read of {size}, system calls per frame.",
             table(matrix),
             _failures(matrix),
         ),
@@ -319,6 +319,8 @@ def heat_maps(matrix: Matrix) -> bytes | None:
     grids = []
     for title, key, digits in wanted:
         values = {(cell.nic, cell.backend): _value(cell, key) for cell in matrix.cells}
+        if all(value is None for value in values.values()):
+            continue
         grids.append(Grid(title, matrix.nics, matrix.backends, values, digits, more_is_better=key == "rate"))
     return figures.render(figures.heat_maps(grids), "svg")
 
