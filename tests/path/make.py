@@ -22,6 +22,7 @@ USER = (
     ("slirp_send_packet_all", Role.SLIRP),
     ("write", Role.SYSCALL),
     ("tap_read_packet", Role.NET),
+    ("recvmsg", Role.SYSCALL),
 )
 NUMBER = {name: number for number, (name, _) in enumerate(USER)}
 FUNCTIONS = tuple(Function(name, "x", 16 * n, role) for n, (name, role) in enumerate(USER))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from tests.path.make import DELIVER, REPLY, STEP, recording, send
 
@@ -127,3 +129,29 @@ def test_times_that_are_mostly_probes_are_not_trusted():
 def test_costs_are_those_of_the_method():
     tree, rec = grown([("slirp_input",)], method=Method.INSTRUMENTED, costs={"emulated": Cost(9, 9)})
     assert found(tree, rec, "slirp_input").typical.own_corrected == STEP
+
+
+def test_probes_on_the_way_to_the_system_call_are_taken_off_once():
+    """By hand: whole calls before it, half of those around it, and the part of its own that lies before its time."""
+    costs = {"emulated": Cost(6.0, 4.0), "syscall": Cost(2.0, 2.0)}
+    tree, _ = grown(
+        [("qemu_net_queue_send", ("user:receive", ("slirp_input", "m_get", ("tcp_input", "sendto"))))], costs=costs
+    )
+    # Events before sendto: 4 calls begin, and m_get ends as well; STEP between each two.
+    assert tree.frames.until_syscall.tolist() == [6 * STEP]
+    before, around, outermost, own = 6.0, 3 * 3.0, 4.0 / 2, 0.0
+    assert tree.frames.until_syscall_corrected.tolist() == [6 * STEP - before - around - outermost - own]
+
+
+def test_handing_a_frame_to_the_nic_is_less_its_probes():
+    tree, _ = grown([DELIVER], costs={"emulated": Cost(3.0, 2.0)})
+    (corrected,), (measured,) = tree.frames.to_guest_corrected, tree.frames.to_guest_whole
+    assert measured - corrected == pytest.approx(2.0 + 3.0)
+
+
+def test_a_backend_that_reads_in_a_function_without_a_name():
+    """A stream's recvmsg is in no function that is watched, and reads frames; with another backend it is nobody's."""
+    rec = recording(["recvmsg", DELIVER, DELIVER])
+    stream = replace(rec, guest=replace(rec.guest, backends=("stream",)))
+    assert grow(stream).frames.syscalls[Direction.TO_GUEST] == {"recvmsg": 1}
+    assert grow(rec).frames.syscalls[Direction.TO_GUEST] == {}

@@ -138,12 +138,12 @@ client() {
     "$mount_program" "$source" "$at" -o "$options" 2>"$tmp/mount" || fail "mount: $(tail -n 1 "$tmp/mount")"
     say ready
     told go
-    while read -r step words; do
+    while read -r step words <&3; do
         sleep "$pause"
         from=$(uptime_now)
         "step_$step" $words || fail "step $step $words"
         say "step $step $(since "$from")"
-    done <"$job/steps"
+    done 3<"$job/steps" # not on standard input, where the lab speaks
     say worked
     told end
     umount "$at" || fail "umount"

@@ -30,6 +30,7 @@ class Agent:
         self.name = name
         self.log = log
         self.began = time.monotonic()
+        self.helpers: tuple[int, ...] = ()  # process ids of programs that work for it
         self._lines: queue.Queue[list[str] | None] = queue.Queue()
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("ab") as output:

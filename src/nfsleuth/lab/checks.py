@@ -49,6 +49,12 @@ def combinations(experiment: Experiment) -> None:
     _networks(experiment)
     if experiment.boots > 1 and experiment.start != "in turn":
         raise ValueError(f'boots = {experiment.boots} goes with start = "in turn" only; set one of them back')
+    for workload in experiment.workloads:
+        if workload.warmup >= workload.rounds:
+            raise ValueError(
+                f"workload {workload.name}: warmup = {workload.warmup} leaves none of {workload.rounds} rounds; "
+                "set rounds higher"
+            )
     for guest in experiment.guests:
         _refuse(guest.name, impossible(guest))
     for native in experiment.natives:

@@ -238,6 +238,7 @@ class Workload:
     files: tuple[int, ...] = key("sizes of the files that it reads whole", values.list_of(values.size), (1 << 20,))
     full: tuple[int, ...] = key("what takes the place of `files` in a full run", values.list_of(values.size), ())
     rounds: int = key("how often each file is read, from the server each time", values.whole(1, 100), 1)
+    warmup: int = key("of these rounds, how many at the beginning do not count", values.whole(0, 99), 0)
     block: int = key("bytes per read() of the reader", values.size_between(512, 16 << 20), 64 << 10)
     order: str = key("order of blocks in a file", values.one_of(ORDERS), "sequential")
     shared: bool = key("all clients read the same files; else each its own", values.flag, True)

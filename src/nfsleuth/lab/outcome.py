@@ -26,13 +26,17 @@ class Ran:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timing:
-    """One file, read once, measured by the client: `octets` in `seconds`, in round `round` of boot `boot` (from 1)."""
+    """One file, read once, measured by the client: `octets` in `seconds`, in round `round` of boot `boot` (from 1).
+
+    cpu: CPU seconds that its QEMU and what works for it (passt) took meanwhile; 0 where that was not measured.
+    """
 
     client: str
     octets: int
     seconds: float
     round: int = 1
     boot: int = 1
+    cpu: float = 0.0
 
     @property
     def rate(self) -> float:
@@ -49,7 +53,7 @@ def timings_from_json(rows: Iterable[Mapping[str, Any]]) -> tuple[Timing, ...]:
     return tuple(
         Timing(
             client=str(row["client"]), octets=int(row["octets"]), seconds=float(row["seconds"]),
-            round=int(row["round"]), boot=int(row.get("boot", 1)),
+            round=int(row["round"]), boot=int(row.get("boot", 1)), cpu=float(row.get("cpu", 0)),
         )
         for row in rows
     )  # fmt: skip

@@ -105,9 +105,9 @@ def together(runs: Sequence[Measured]) -> Measured:
     """Several runs of one experiment as one. NfsleuthError if they are of several."""
     first = runs[0]
     for other in runs[1:]:
-        if replace(other.experiment, seed=0, boots=1).guests != replace(first.experiment, seed=0, boots=1).guests:
+        if _clients(other.experiment) != _clients(first.experiment):
             names = f"{first.experiment.name} and {other.experiment.name}"
-            raise NfsleuthError(f"these are runs of different experiments or seeds ({names}); report them apart")
+            raise NfsleuthError(f"these are runs of different experiments ({names}); report them apart")
     timings: list[Timing] = []
     recorded: list[Recorded] = []
     paths: dict[str, Path] = {}
@@ -120,6 +120,11 @@ def together(runs: Sequence[Measured]) -> Measured:
             paths[file] = run.paths[row.file]
         boots += max((row.boot for row in run.timings), default=0)
     return Measured(replace(first.experiment, boots=boots), timings, recorded, _conditions(runs), paths)
+
+
+def _clients(experiment: Experiment) -> set[tuple[str, ...]]:
+    """What makes runs comparable, whatever their seeds."""
+    return {(g.name, g.nic, g.backend, g.kernel, g.version, repr(experiment.workload(g))) for g in experiment.guests}
 
 
 def _conditions(runs: Sequence[Measured]) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from nfsleuth.errors import Exit, NfsleuthError
-from nfsleuth.lab import initramfs, qemu, servers, watching
+from nfsleuth.lab import cpu, initramfs, qemu, servers, watching
 from nfsleuth.lab.agents import Agent, end
 from nfsleuth.lab.kernels import Kernel
 from nfsleuth.lab.model import (
@@ -87,7 +87,7 @@ def play(stage: Stage, turn: Turn, told: Told, ready: Callable[[], None]) -> Non
         for boot in range(reboots + 1):
             agent = start()
             try:
-                _once(stage, agent, turn, told, ready if boot == 0 else lambda: None)
+                taken = _once(stage, agent, turn, told, ready if boot == 0 else lambda: None)
                 if boot < reboots:
                     continue  # the plug is pulled while the share is mounted
                 agent.tell("end")
@@ -96,64 +96,82 @@ def play(stage: Stage, turn: Turn, told: Told, ready: Callable[[], None]) -> Non
                     raise agent.failure("does not switch off")
             finally:
                 agent.kill()
+            if taken:
+                told.recorded.append(taken.keep(stage, turn))
 
 
-def _once(stage: Stage, agent: Agent, turn: Turn, told: Told, ready: Callable[[], None]) -> None:
-    """From boot to the end of the workload."""
+def _once(stage: Stage, agent: Agent, turn: Turn, told: Told, ready: Callable[[], None]) -> _Taken | None:
+    """From boot to the end of the workload; what was recorded, if anything."""
     rounds: Counter[str] = Counter()
     client = turn.client.name
+    emulated = isinstance(turn.client, Guest) and turn.client.kernel != "uml"
+    sessions = {agent.process, *agent.helpers}
+    began = 0.0  # CPU seconds when the step began
 
     def heard(words: list[str]) -> None:
+        nonlocal began
         match words:
             case ["read", path, octets, seconds]:
                 rounds[path] += 1
                 timing = Timing(
-                    client=client, octets=int(octets), seconds=float(seconds), round=rounds[path], boot=turn.boot
-                )
+                    client=client, octets=int(octets), seconds=float(seconds), round=rounds[path], boot=turn.boot,
+                    cpu=round(cpu.seconds(sessions) - began, 2) if emulated else 0.0,
+                )  # fmt: skip
                 told.timings.append(timing)
             case ["step", name, seconds]:
                 told.steps.append((name, float(seconds)))
-            case ["recording"]:
-                told.recorded.append(_record(stage, agent, turn))
+                began = cpu.seconds(sessions) if emulated else 0.0
 
     release, *_ = agent.expect("booted", BOOT)
     told.kernel = release
     told.boots += 1
     agent.expect("ready", MOUNT)
     ready()
+    began = cpu.seconds(sessions) if emulated else 0.0
     agent.tell("go")
-    agent.expect("worked", _patience(stage.experiment, turn), heard)
+    patience = limit(stage.experiment.workload(turn.client)) if turn.work else STEP
+    if not turn.method:
+        agent.expect("worked", patience, heard)
+        return None
+    agent.expect("recording", patience, heard)
+    taken = _record(stage, agent, turn)
+    agent.expect("worked", STEP, heard)
+    return taken
 
 
-def _record(stage: Stage, agent: Agent, turn: Turn) -> Recorded:
+def _record(stage: Stage, agent: Agent, turn: Turn) -> _Taken:
     """Record the guest's QEMU while it reads; it waits to be told."""
     path = stage.experiment.path
     assert path, "the agent has such a step only if the experiment records"
-    reads: list[tuple[int, float]] = []
+    taken = _Taken(watching.Recorder(agent.process, turn.method, path.seconds))
 
     def heard(words: list[str]) -> None:
         match words:
             case ["watched", octets, seconds]:
-                reads.append((int(octets), float(seconds)))
+                taken.reads.append((int(octets), float(seconds)))
 
-    def read() -> None:
+    with taken.recorder:
         agent.tell("go")
         agent.expect("enough", _recording_limit(path), heard)
-
-    found = watching.record_while(agent.process, turn.method, path.seconds, read)
-    stage.recordings.mkdir(exist_ok=True)
-    file = f"{turn.client.name}-{turn.boot}.{turn.method}.path"
-    store.save(found, stage.recordings / file)
-    return Recorded(
-        client=turn.client.name, boot=turn.boot, method=turn.method, file=file, reads=len(reads),
-        octets=sum(octets for octets, _ in reads), seconds=sum(seconds for _, seconds in reads),
-    )  # fmt: skip
+    return taken
 
 
-def _patience(experiment: Experiment, turn: Turn) -> float:
-    """Seconds that all steps of a turn may take."""
-    found = limit(experiment.workload(turn.client)) if turn.work else STEP
-    return found + (_recording_limit(experiment.path) + watching.STARTS if turn.method and experiment.path else 0)
+@dataclass(frozen=True)
+class _Taken:
+    """A recording, and what the guest read meanwhile: bytes and seconds of each time."""
+
+    recorder: watching.Recorder
+    reads: list[tuple[int, float]] = field(default_factory=list)
+
+    def keep(self, stage: Stage, turn: Turn) -> Recorded:
+        """Save the recording."""
+        file = f"{turn.client.name}-{turn.boot}.{turn.method}.path"
+        stage.recordings.mkdir(exist_ok=True)
+        store.save(self.recorder.result(), stage.recordings / file)
+        return Recorded(
+            client=turn.client.name, boot=turn.boot, method=turn.method, file=file, reads=len(self.reads),
+            octets=sum(octets for octets, _ in self.reads), seconds=sum(seconds for _, seconds in self.reads),
+        )  # fmt: skip
 
 
 def _recording_limit(path: PathRecording) -> float:
@@ -286,11 +304,13 @@ def _guest(stage: Stage, guest: Guest, turn: Turn, told: Told, stack: ExitStack)
     here, bridge = _bridge(stage, guest)
     mtu = stage.experiment.host(guest.host).mtu
     descriptors: tuple[int, ...] = ()
+    helpers: tuple[int, ...] = ()
     match guest.backend:
         case "user":
             netdev = qemu.user()
         case "passt":
-            netdev = qemu.stream(_passt(stage, stack, guest, here))
+            socket, process = _passt(stage, stack, guest, here)
+            netdev, helpers = qemu.stream(socket), (process,)
         case "macvtap":
             tap, device = stage.network.macvtap(here, guest.mac, machine.folder)
             stack.callback(stage.network.remove, here, tap)
@@ -312,7 +332,9 @@ def _guest(stage: Stage, guest: Guest, turn: Turn, told: Told, stack: ExitStack)
             told.inside.append(machine.folder / f"inside-{len(told.inside)}.pcap")  # a file per boot
             nic += qemu.dump(told.inside[-1], _guest_snaplen(stage.experiment, guest))
         command = here.command(*_library(stage, turn), *qemu.command(machine, nic))
-        return Agent(guest.name, command, stage.logs / f"{guest.name}.log", descriptors)
+        agent = Agent(guest.name, command, stage.logs / f"{guest.name}.log", descriptors)
+        agent.helpers = helpers
+        return agent
 
     return start
 
@@ -399,8 +421,8 @@ def _hidden(client: Guest | Native) -> bool:
     return client.container if isinstance(client, Native) else client.backend == "masquerade"
 
 
-def _passt(stage: Stage, stack: ExitStack, guest: Guest, here: Namespace) -> Path:
-    """Start passt for one guest; it ends with its connection to QEMU."""
+def _passt(stage: Stage, stack: ExitStack, guest: Guest, here: Namespace) -> tuple[Path, int]:
+    """Start passt for one guest; it ends with its connection to QEMU. Returns its socket and its process id."""
     socket = stage.scratch / guest.name / "passt.socket"
     socket.unlink(missing_ok=True)  # of its last boot
     log = stage.logs / f"{guest.name}.passt.log"
@@ -417,4 +439,4 @@ def _passt(stage: Stage, stack: ExitStack, guest: Guest, here: Namespace) -> Pat
         if process.poll() is not None or time.monotonic() > deadline:
             raise NfsleuthError(f"{guest.name}: passt does not start; see {log.name} among the logs", Exit.LAB_FAILED)
         time.sleep(0.05)
-    return socket
+    return socket, process.pid

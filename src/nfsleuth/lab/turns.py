@@ -1,7 +1,8 @@
 """Who boots when: an experiment comes in, turns go out, in the order in which they are played.
 
 With several rounds each has an order of its own, drawn from the seed: what else the machine does meanwhile, or how warm
-it is, then falls on no client more than on another.
+it is, then falls on no client more than on another. So has a single round of an experiment that records without
+captures, since runs of it add up.
 
 What is recorded inside QEMU is not under capture: a capture on a guest's own side would be on the way of its frames
 (QEMU's filter-dump), and any costs time. So experiments with captures record when those have ended, in boots of their
@@ -53,7 +54,7 @@ def plan(experiment: Experiment) -> Turns:
 
 def _order(experiment: Experiment, boot: int) -> Iterable[Guest | Native]:
     clients = list(experiment.clients)
-    if experiment.boots > 1:
+    if experiment.boots > 1 or (experiment.path and not experiment.captures):
         random.Random(f"{experiment.seed} round {boot}").shuffle(clients)  # noqa: S311 (an order, no secret)
     return clients
 

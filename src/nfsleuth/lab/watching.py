@@ -1,52 +1,65 @@
-"""Record what goes on inside a guest's QEMU while it reads: a process and what makes the guest read come in, a
-recording goes out.
-"""
+"""Record what goes on inside a guest's QEMU while it reads: a process comes in, a recording goes out."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from types import TracebackType
+from typing import Self
 
 from nfsleuth.errors import Exit, NfsleuthError
 from nfsleuth.path import api
 from nfsleuth.path.model import Recording
 
-STARTS = 30  # seconds until probes are calibrated and set, on a busy machine
+STARTS = 60  # seconds until probes are calibrated and set, or taken out, on a busy machine
 
 
-def record_while(process: int, method: str, seconds: float, read: Callable[[], None]) -> Recording:
-    """Record the QEMU `process` from just before `read` is called until it returns, for at most `seconds`.
+class Recorder:
+    """Records the QEMU `process` in a thread, from entering the context until it is left, for at most `seconds`.
 
-    Raises the NfsleuthError of the recorder or of `read`.
+    Entering waits until probes are set. Leaving does not wait until they are taken out, which takes the kernel some
+    seconds: `result` does. Both raise the NfsleuthError of the recorder.
     """
-    begun, done = threading.Event(), threading.Event()
-    recordings: list[Recording] = []
-    failed: list[NfsleuthError] = []
 
-    def over() -> bool:
-        begun.set()  # asked for the first time when probes are set
-        return done.is_set()
+    def __init__(self, process: int, method: str, seconds: float) -> None:
+        self._process, self._method, self._seconds = process, method, seconds
+        self._begun, self._done = threading.Event(), threading.Event()
+        self._recording: Recording | None = None
+        self._failed: NfsleuthError | None = None
+        self._thread = threading.Thread(target=self._run, daemon=True)
 
-    def run() -> None:
-        try:
-            recordings.append(api.record(process, method, api.Wishes(seconds, baseline=0, over=over)))
-        except NfsleuthError as error:
-            failed.append(error)
-        finally:
-            begun.set()
-
-    thread = threading.Thread(target=run, daemon=True)
-    thread.start()
-    try:
-        if not begun.wait(STARTS):
+    def __enter__(self) -> Self:
+        self._thread.start()
+        if not self._begun.wait(STARTS):
+            self._done.set()
             raise NfsleuthError(f"the recorder does not start within {STARTS} s", Exit.LAB_FAILED)
-        if not failed:
-            read()
-    finally:
-        done.set()
-        thread.join(STARTS)
-    if failed:
-        raise failed[0]
-    if not recordings:
-        raise NfsleuthError("the recorder ended without a recording", Exit.LAB_FAILED)
-    return recordings[0]
+        if self._failed:
+            raise self._failed
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._done.set()
+
+    def result(self) -> Recording:
+        """The recording, once it is whole."""
+        self._thread.join(STARTS)
+        if self._failed:
+            raise self._failed
+        if self._recording is None:
+            raise NfsleuthError("the recorder ended without a recording", Exit.LAB_FAILED)
+        return self._recording
+
+    def _run(self) -> None:
+        wishes = api.Wishes(self._seconds, baseline=0, over=self._over)
+        try:
+            self._recording = api.record(self._process, self._method, wishes)
+        except NfsleuthError as error:
+            self._failed = error
+        finally:
+            self._begun.set()
+
+    def _over(self) -> bool:
+        """Asked by the recorder again and again, for the first time when all probes are set."""
+        self._begun.set()
+        return self._done.is_set()

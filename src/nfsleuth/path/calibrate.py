@@ -9,6 +9,7 @@ a system call.
 from __future__ import annotations
 
 import ctypes
+import functools
 import mmap
 import os
 import threading
@@ -34,8 +35,12 @@ LOOP = bytes.fromhex("5355504889fb4889f5ffd348ffcd75f9585d5bc3")
 PROGRAMS = {"emulated": EMULATED, "stepped": STEPPED, "syscall": SYSCALL}
 
 
+@functools.cache
 def probe_costs(threads: int) -> dict[str, Cost]:
-    """The cost per class of function, with probes opened for `threads` threads: a probe looks at each of them."""
+    """The cost per class of function, with probes opened for `threads` threads: a probe looks at each of them.
+
+    Measured once in the life of a process, which takes some seconds: it is a least, so it does not depend on the time.
+    """
     with code() as (path, address), _idle(threads - 1) as others:
         calls = loop(address)
         found = {}

@@ -4,6 +4,8 @@ Every network client of QEMU, a NIC model or a backend, has a table of functions
 
     type, size, receive, receive_raw, receive_iov, can_receive, ...
 
+Version 7.2 put two kinds of clients and three slots in, and receive_raw was taken out by 10.0; see `LAYOUTS`.
+
 The tables are data with pointers, so the relocations of a position-independent binary say where they lie: where a slot
 for `receive` holds the start of a function, and the number before it is a known kind of client. Who uses a table tells
 a NIC model's name: code that takes the address of the table belongs to the device's `realize`, code that takes that
@@ -13,26 +15,41 @@ address to its `class_init`, and the `TypeInfo` of the device holds both `class_
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
-from nfsleuth.path.image import Image
+from nfsleuth.path.image import Image, Segment
 
 VERSION = re.compile(rb"QEMU emulator version (\d{1,3})\.(\d{1,3})\.(\d{1,3})")
 # qapi/net.json, enum NetClientDriver. 7.2 put stream and dgram behind socket; what comes later differs by build.
 BEFORE_7_2 = ("none", "nic", "user", "tap", "l2tpv3", "socket", "vde", "bridge", "hubport")
 SINCE_7_2 = ("none", "nic", "user", "tap", "l2tpv3", "socket", "stream", "dgram", "vde", "bridge", "hubport")
-KNOWN = ((5, 1), (10, 0))  # first and last version taken to have one of the two layouts, by parts of its sources
-CHECKED = (7, 2)  # the one whose binary was looked at
-RECEIVE = {16: "receive", 24: "receive_raw", 32: "receive_iov"}  # offset of a slot -> its name
-CLEANUP_BEFORE_7_2, CLEANUP_SINCE_7_2 = 48, 72  # offset of cleanup, which every backend has and few NICs
+KNOWN = ((5, 1), (10, 0))  # first and last version taken to have one of the layouts, by parts of its sources
+CHECKED = ((5, 2), (7, 2), (10, 0))  # those of which Debian's binaries were looked at
 NIC = 1  # of both lists
 BACKEND_STATE = (300, 1 << 20)  # bytes; the table of a NIC gives the size of NICState alone
 NIC_STATE = (24, 64)
+LOADS = (0x6F, 0x7E, 0x28, 0x10, 0x16, 0x12)  # movdqa, movq, movaps, movups, movhps, movlps (Intel SDM, volume 2)
 DEPTH = 3  # from a table to the class_init of its device: realize, class_init, and one function between
 TYPE_NAME = re.compile(r"[A-Za-z0-9][\w.:+-]{1,60}")
 FARTHEST = 14  # slots of a TypeInfo before class_init and other functions
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How a version's tables are laid out."""
+
+    kinds: tuple[str, ...]  # of clients, by number
+    receive: dict[int, str]  # offset of a slot -> its name
+    cleanup: int  # offset of cleanup, which every backend has and few NICs
+
+
+RAW = {16: "receive", 24: "receive_raw", 32: "receive_iov"}
+BEFORE = (Layout(BEFORE_7_2, RAW, 48),)
+SINCE = (Layout(SINCE_7_2, RAW, 72), Layout(SINCE_7_2, {16: "receive", 24: "receive_iov"}, 64))
 
 
 @dataclass(frozen=True)
@@ -69,20 +86,29 @@ def find(image: Image) -> list[Handler]:
     number = version(image)
     if number is None or not is_known(number):
         return []
-    new = number[:2] >= CHECKED
-    kinds = SINCE_7_2 if new else BEFORE_7_2
-    cleanup = CLEANUP_SINCE_7_2 if new else CLEANUP_BEFORE_7_2
-    found = {place - 16: kind for place in image.pointers if (kind := _kind(image, place, len(kinds), cleanup))}
+    choices = SINCE if number[:2] >= (7, 2) else BEFORE
+    # Where a version may have one of several layouts, the right one is that under which backends are seen.
+    found, layout = max(((_tables(image, one), one) for one in choices), key=lambda pair: _backends(pair[0]))
     models = _models(image, [table for table, kind in found.items() if kind == NIC])
     handlers = []
     for table, kind in sorted(found.items()):
         nic = kind == NIC
-        client = models.get(table, "nic") if nic else kinds[kind]
-        for offset, slot in RECEIVE.items():
+        client = models.get(table, "nic") if nic else layout.kinds[kind]
+        for offset, slot in layout.receive.items():
             target = image.pointers.get(table + offset)
             if target is not None and image.is_function(target):
                 handlers.append(Handler(target, client, slot, table, nic))
     return handlers
+
+
+def _tables(image: Image, layout: Layout) -> dict[int, int]:
+    """Address of a table -> kind of client."""
+    kinds, cleanup = len(layout.kinds), layout.cleanup
+    return {place - 16: kind for place in image.pointers if (kind := _kind(image, place, kinds, cleanup))}
+
+
+def _backends(tables: dict[int, int]) -> int:
+    return sum(kind != NIC for kind in tables.values())
 
 
 def _kind(image: Image, place: int, kinds: int, cleanup: int) -> int:
@@ -152,18 +178,34 @@ def _text_of(image: Image, place: int) -> str | None:
 
 
 def _users(image: Image) -> dict[int, set[int]]:
-    """Address -> functions whose code takes it: `lea disp(%rip), %r64`, that is REX.W 8D /r with mod 00 and rm 101."""
+    """Address -> functions whose code takes it.
+
+    Either as such, `lea disp(%rip), %r64`: REX.W 8D /r with mod 00 and rm 101; or, as gcc 14 stores two pointers at a
+    time, out of a table of constants, `movq disp(%rip), %xmm` and the like: 0F, one of LOADS, /r.
+    """
     users: dict[int, set[int]] = {}
     for segment in image.segments:
         if not segment.executable or len(segment.content) < 8:
             continue
         code = np.frombuffer(segment.content, np.uint8)
-        at = np.flatnonzero(((code[:-6] & 0xFB) == 0x48) & (code[1:-5] == 0x8D) & ((code[2:-4] & 0xC7) == 0x05))
-        moved = np.stack([code[at + n] for n in range(3, 7)], axis=1).view("<i4").reshape(-1).astype(np.int64)
-        places = at + segment.address
-        targets = places + 7 + moved
-        index = np.searchsorted(image.starts, places, side="right") - 1
-        inside = (index >= 0) & (places < image.ends[index])
-        for target, start in zip(targets[inside].tolist(), image.starts[index[inside]].tolist(), strict=True):
-            users.setdefault(target, set()).add(start)
+        relative = (code[2:-4] & 0xC7) == 0x05
+        taken = np.flatnonzero(((code[:-6] & 0xFB) == 0x48) & (code[1:-5] == 0x8D) & relative)
+        for target, function in _targets(image, segment, taken):
+            users.setdefault(target, set()).add(function)
+        loaded = np.flatnonzero((code[:-6] == 0x0F) & np.isin(code[1:-5], LOADS) & relative)
+        for place, function in _targets(image, segment, loaded):
+            for held in (image.pointers.get(place), image.pointers.get(place + 8)):
+                if held is not None:
+                    users.setdefault(held, set()).add(function)
     return users
+
+
+def _targets(image: Image, segment: Segment, at: npt.NDArray[np.int64]) -> Iterator[tuple[int, int]]:
+    """What instructions of 7 bytes at `at` in a segment point to relative to their ends, and their functions."""
+    code = np.frombuffer(segment.content, np.uint8)
+    moved = np.stack([code[at + n] for n in range(3, 7)], axis=1).view("<i4").reshape(-1).astype(np.int64)
+    places = at + segment.address
+    index = np.searchsorted(image.starts, places, side="right") - 1
+    inside = (index >= 0) & (places < image.ends[index])
+    targets = (places + 7 + moved)[inside]
+    yield from zip(targets.tolist(), image.starts[index[inside]].tolist(), strict=True)

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import platform
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar, cast
 
 from nfsleuth.path import elf, handlers
 from nfsleuth.path.image import Image
@@ -16,6 +18,8 @@ from nfsleuth.path.model import Guest
 from nfsleuth.path.packages import owner
 from nfsleuth.path.process import LIBSLIRP, Mapping, Process, bias, live_tables
 
+T = TypeVar("T")
+REMEMBERED = 8  # images and tables
 KNOWN = ".".join(map(str, handlers.KNOWN[0])), ".".join(map(str, handlers.KNOWN[1]))
 
 
@@ -61,22 +65,23 @@ class Target:
 def look(process: Process) -> Target:
     """Read the programs that run in `process`. Raises NfsleuthError if we may not, or it has ended."""
     mappings = process.mappings()
-    qemu = elf.read(process.folder / "exe", process.program)
+    qemu = _image(process.folder / "exe", process.program)
     library = next((m for m in mappings if LIBSLIRP.match(m.name)), None)
-    slirp = elf.read(process.file_of(library), library.name) if library else None
+    slirp = _image(process.file_of(library), library.name) if library else None
     notes = []
     number = handlers.version(qemu)
-    tables = handlers.find(qemu)
+    tables = _tables(process.folder / "exe", qemu)
     if not handlers.is_known(number):
         shown = ".".join(map(str, number)) if number else "no version in it"
         notes.append(
             f"QEMU {shown}: tables of receive handlers are known for {KNOWN[0]} to {KNOWN[1]}; "
             "only exported functions are followed"
         )
-    elif number and number[:2] != handlers.CHECKED:
+    elif number and number[:2] not in handlers.CHECKED:
+        checked = ", ".join(f"{major}.{minor}" for major, minor in handlers.CHECKED)
         notes.append(
-            f"QEMU {number[0]}.{number[1]}: its tables are taken to be like those of 7.2 or of the versions before, "
-            "which was not checked on a binary: names may be wrong"
+            f"QEMU {number[0]}.{number[1]}: its tables are taken to be like those of one of {checked}, which was not "
+            "checked on a binary: names may be wrong"
         )
     if slirp and "m_get" not in slirp.named():
         notes.append(
@@ -86,6 +91,32 @@ def look(process: Process) -> Target:
         process, mappings, qemu, slirp, library.path if library else "", tuple(_live(process, mappings, qemu, tables)),
         tuple(notes),
     )  # fmt: skip
+
+
+def _image(path: Path, name: str) -> Image:
+    """The program in `path`, read once for all guests that run it."""
+    return _remembered(path, ("image", name), lambda: elf.read(path, name))
+
+
+def _tables(path: Path, image: Image) -> list[handlers.Handler]:
+    return _remembered(path, ("handlers",), lambda: handlers.find(image))
+
+
+_memory: dict[object, object] = {}
+
+
+def _remembered(path: Path, what: tuple[str, ...], make: Callable[[], T]) -> T:
+    """What `make` gives for the content of `path`; the last few are kept, by file and time of change."""
+    try:
+        status = path.stat()
+    except OSError:
+        return make()  # says what is wrong with it
+    key = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, *what)
+    if key not in _memory:
+        while len(_memory) >= REMEMBERED:
+            _memory.pop(next(iter(_memory)))
+        _memory[key] = make()
+    return cast(T, _memory[key])
 
 
 def _live(

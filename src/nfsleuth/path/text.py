@@ -54,7 +54,9 @@ def _head(recording: Recording, title: str) -> Iterator[str]:
     over = recording.overhead
     if over:
         rates = ", ".join(f"{r / 1e6:.1f} MB/s {w}" for r, w in ((over.before, "before"), (over.during, "during")))
-        yield visible(f"  passed on {over.source or 'no interface'}: {rates}, {over.after / 1e6:.1f} MB/s after")
+        around = (over.before + over.after) / 2
+        left = f"; {over.during / around:.0%} of it while recorded" if around else ""
+        yield visible(f"  passed on {over.source or 'no interface'}: {rates}, {over.after / 1e6:.1f} MB/s after{left}")
 
 
 def _direction(

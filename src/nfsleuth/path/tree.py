@@ -31,6 +31,8 @@ TURNS = frozenset(
 # What reads frames for the guest, though a call of it may deliver none.
 FOR_GUEST = frozenset({"tap_read_packet", "slirp_pollfds_poll", "if_start", "net_fill_rstate"})
 SENDS = frozenset({"send", "sendto", "sendmsg", "sendmmsg"})
+# System calls by which a backend reads frames outside of any function that is watched (QEMU, net/stream.c).
+READS = {"stream": "recvmsg", "dgram": "recvmsg"}
 WRITES = frozenset({"write", "writev"})  # send as well, if a backend makes them; libslirp's wake the main loop
 LONGEST, SHORTEST = 10, 1000.0  # times the median, and ns: a call that takes more of its own was interrupted
 FEW = 0.01  # of frames or time: less is shown on demand
@@ -183,7 +185,7 @@ class _Rows:
             back = back[(self.parent[back] >= 0) & (first[back] > 0)]
             first[self.parent[back]] = first[back]
         sources = self._named(FOR_GUEST)
-        direction = np.where((first == 0) & sources, Direction.TO_GUEST, first)
+        direction = np.where((first == 0) & (sources | self._reads_frames()), Direction.TO_GUEST, first)
         turns = self._named(TURNS) | self._roles(Role.NET)
         sends = self._named(SENDS, Role.SYSCALL)
         beneath = self.is_backend.copy()
@@ -216,9 +218,14 @@ class _Rows:
                 made.append(((rest >> 16) - 1, rest & 0xFFFF, direction))
         return self._added_up(node, made)
 
+    def _reads_frames(self) -> npt.NDArray[np.bool_]:
+        """System calls by which the guest's backend reads frames in a function that is not watched."""
+        names = frozenset(READS[backend] for backend in self.recording.guest.backends if backend in READS)
+        return (self.parent < 0) & self._named(names, Role.SYSCALL)
+
     def _stray(self) -> npt.NDArray[np.bool_]:
-        """System calls outside of any function that was watched: the main loop's own business."""
-        return (self.parent < 0) & self._roles(Role.SYSCALL)
+        """Other system calls outside of any function that was watched: the main loop's own business."""
+        return (self.parent < 0) & self._roles(Role.SYSCALL) & ~self._reads_frames()
 
     def _added_up(self, node: npt.NDArray[np.int64], made: list[tuple[int, int, int]]) -> tuple[Node, ...]:
         kept = node >= 0
@@ -342,9 +349,9 @@ class _Rows:
 
     def _syscalls(self) -> dict[Direction, dict[str, int]]:
         found: dict[Direction, dict[str, int]] = {}
-        inside = self.parent >= 0
+        counted = (self.parent >= 0) | self._reads_frames()
         for direction in (Direction.TO_NETWORK, Direction.TO_GUEST):
-            rows = inside & (self.direction == direction)
+            rows = counted & (self.direction == direction)
             calls = np.bincount(self.function[rows], minlength=len(self.functions)).tolist()
             found[direction] = {
                 f.name: n for f, n in zip(self.functions, calls, strict=True) if f.role is Role.SYSCALL and n

@@ -31,6 +31,7 @@ class Cell:
     nic: str
     backend: str
     rates: tuple[float, ...]  # MB/s of reads that nothing recorded
+    cpu: tuple[float, ...]  # ms of CPU time that QEMU took for an MB of them
     recorded: tuple[float, ...]  # MB/s of reads that were recorded
     measures: Mapping[str, tuple[float, ...]]  # by key; frames are per read
     why: str = ""  # why boots, or all of them, have nothing
@@ -84,8 +85,11 @@ def gather(
     """The matrix of a run. timings: those that count. measured: what each file of `recorded` says. run: run.json."""
     assert experiment.path, "only such experiments are recorded"
     rates: dict[str, dict[int, list[float]]] = {}
+    costs: dict[str, dict[int, list[float]]] = {}
     for timing in timings:
         rates.setdefault(timing.client, {}).setdefault(timing.boot, []).append(timing.rate)
+        if timing.cpu > 0 and timing.octets:
+            costs.setdefault(timing.client, {}).setdefault(timing.boot, []).append(timing.cpu * 1e9 / timing.octets)
     boots: dict[str, list[Recorded]] = {}
     for row in recorded:
         if row.method == UPROBES and row.reads:
@@ -98,7 +102,8 @@ def gather(
         cells.append(
             Cell(
                 guest.nic, guest.backend,
-                tuple(statistics.median(found) for found in rates.get(guest.name, {}).values()),
+                _medians(rates.get(guest.name, {})),
+                _medians(costs.get(guest.name, {})),
                 tuple(row.rate for row in mine),
                 {key: tuple(measures[key] for measures in each if key in measures) for key in sorted(keys)},
                 _why(guest, run),
@@ -106,6 +111,11 @@ def gather(
         )  # fmt: skip
     cells += _impossible(experiment)
     return Matrix(tuple(_in_order(cells, experiment)), experiment.path.file, experiment.boots)
+
+
+def _medians(boots: Mapping[int, Sequence[float]]) -> tuple[float, ...]:
+    """A value per boot."""
+    return tuple(statistics.median(found) for found in boots.values())
 
 
 def _per_read(measures: Measures, reads: int) -> Measures:
@@ -124,7 +134,7 @@ def _impossible(experiment: Experiment) -> list[Cell]:
         name, _, why = line.partition(": ")
         nic, _, backend = name.rpartition("-")
         if backend in BACKENDS:
-            found.append(Cell(_long(nic, experiment), backend, (), (), {}, why))
+            found.append(Cell(_long(nic, experiment), backend, (), (), (), {}, why))
     return found
 
 
@@ -148,10 +158,10 @@ def sections(matrix: Matrix) -> list[Section]:
         Section(
             "NIC models and backends",
             "Medians over boots; in brackets 95 % intervals over boots. MB/s is of reads that nothing recorded, the "
-            "first of each boot left out. Times are us a frame, less the probes' part: from the network layer to the "
-            "system call that sends it, that call, and handing a frame to the NIC model; - is no longer than its "
-            f"probes, or was not seen. Frames and system calls are counted: frames for one read of {size}, system "
-            "calls per frame.",
+            "first of each boot left out, and CPU the time that QEMU, and passt, took for them. Times are us a frame, "
+            "less the probes' part: from the network layer to the system call that sends it, that call, and handing a "
+            "frame to the NIC model; < is as measured, and mostly probes. Frames and system calls are counted: frames "
+            f"for one read of {size}, system calls per frame.",
             table(matrix),
             _failures(matrix),
         ),
@@ -167,18 +177,19 @@ def sections(matrix: Matrix) -> list[Section]:
 def table(matrix: Matrix) -> Table:
     """A row per NIC model and backend."""
     titles = (
-        "NIC", "backend", "boots", "MB/s", "out, us", "its call, us", "in, us", "frames out", "frames in",
+        "NIC", "backend", "boots", "MB/s", "CPU, ms/MB", "out, us", "its call, us", "in, us", "frames out", "frames in",
         "calls out", "calls in",
     )  # fmt: skip
-    keys = ("until_syscall_corrected", "syscall", "to_guest_corrected")
     rows = []
     for cell in matrix.cells:
         if not cell.rates:
             continue
         frames = (_number(cell.median(key), 0) for key in ("frames_out", "frames_in"))
         calls = (_number(cell.median(key), 2) for key in ("syscalls_out", "syscalls_in"))
-        times = (_number(cell.median(key), 1) for key in keys)
-        rows.append((cell.nic, cell.backend, str(len(cell.rates)), _interval(cell.rate), *times, *frames, *calls))
+        times = (_time(cell, "until_syscall"), _number(cell.median("syscall"), 1), _time(cell, "to_guest"))
+        rows.append(
+            (cell.nic, cell.backend, str(len(cell.rates)), _interval(cell.rate), _cost(cell), *times, *frames, *calls)
+        )
     return Table(titles, tuple(rows), frozenset(range(2, len(titles))))
 
 
@@ -212,16 +223,20 @@ def advice(matrix: Matrix) -> list[str]:
     mine = [cell for cell in cells if cell.backend in ROOTLESS]
     if not mine:
         return [f"No advice: nothing was measured on {' or '.join(ROOTLESS)}, which need no root."]
-    fewest = min(len(cell.rates) for cell in mine)
-    lines = [_best(mine)]
-    lines += [_backends(matrix, mine)] if len({cell.backend for cell in mine}) > 1 else []
-    lines += [_slowest(mine)] if len(mine) > 1 else []
-    if others := [cell for cell in cells if cell.backend not in ROOTLESS]:
-        lines.append(_with_root(mine[0], others[0]))
+    few = [cell for cell in mine if len(cell.rates) < LEAST_FOR_INTERVAL]
+    sure = [cell for cell in mine if cell not in few]
+    lines = [_best(sure)] if sure else []
+    lines += [_cheapest(sure)] if sum(bool(cell.cpu) for cell in sure) > 1 else []
+    lines += [_backends(matrix, sure)] if len({cell.backend for cell in sure}) > 1 else []
+    lines += [_slowest(sure)] if len(sure) > 1 else []
+    others = [cell for cell in cells if cell.backend not in ROOTLESS and len(cell.rates) >= LEAST_FOR_INTERVAL]
+    if sure and others:
+        lines.append(_with_root(sure[0], others[0]))
     if failed := [cell.name for cell in matrix.cells if cell.backend in ROOTLESS and cell.why]:
         lines.append(f"Do not count on {', '.join(failed)}: see above for what went wrong.")
-    if fewest < LEAST_FOR_INTERVAL:
-        lines.append(f"Some have only {fewest} boots: an interval needs {LEAST_FOR_INTERVAL}, so this is a hint.")
+    if few:
+        names = ", ".join(f"{cell.name} ({_number(statistics.median(cell.rates), 1)})" for cell in few)
+        lines.append(f"Fewer than {LEAST_FOR_INTERVAL} boots, so nothing is said of: {names}.")
     return lines
 
 
@@ -230,13 +245,23 @@ def _best(mine: Sequence[Cell]) -> str:
     alike = [cell for cell in rest if not _apart(best, cell)]
     said = f"Take {best.name}: {_interval(best.rate)} MB/s, the fastest of {len(mine)} that need no root."
     if not alike:
-        return said + " Its interval lies above all others'." if rest else said
+        return said + " It is surely faster than all others." if rest else said
     few = sorted(
         (best, *alike), key=lambda cell: (cell.median("syscalls_out") or 0) + (cell.median("syscalls_in") or 0)
     )
     names = ", ".join(f"{cell.name} ({_number(statistics.median(cell.rates), 1)})" for cell in alike)
     said += f" Not told apart from it: {names}."
     return said + f" Of these {few[0].name} makes the fewest system calls per frame."
+
+
+def _cheapest(mine: Sequence[Cell]) -> str:
+    """By CPU time, which the load of the machine disturbs less than rates."""
+    first, *rest = sorted((cell for cell in mine if cell.cpu), key=lambda cell: statistics.median(cell.cpu))
+    ratio = bootstrapped_ratio(rest[-1].cpu, first.cpu)
+    return (
+        f"Least CPU time for an MB: {first.name}, {_cost(first)} ms; {rest[-1].name}, the dearest, takes "
+        f"{_interval(ratio)} times as much."
+    )
 
 
 def _backends(matrix: Matrix, mine: Sequence[Cell]) -> str:
@@ -286,20 +311,37 @@ def heat_maps(matrix: Matrix) -> bytes | None:
     if len(matrix.nics) < 2 or len(matrix.backends) < 2 or not matrix.measured():
         return None
     wanted = (
-        ("read rate, MB/s", "rate", 1), ("out to the system call, us", "until_syscall_corrected", 1),
+        ("read rate, MB/s", "rate", 1), ("CPU time of QEMU and passt, ms/MB", "cpu", 0),
+        ("a frame out to its system call, us, with probes", "until_syscall", 1),
+        ("a frame in to the NIC model, us, with probes", "to_guest", 1),
         (f"frames in for {human(matrix.octets)}", "frames_in", 0), ("system calls per frame in", "syscalls_in", 2),
     )  # fmt: skip
     grids = []
     for title, key, digits in wanted:
         values = {(cell.nic, cell.backend): _value(cell, key) for cell in matrix.cells}
+        if all(value is None for value in values.values()):
+            continue
         grids.append(Grid(title, matrix.nics, matrix.backends, values, digits, more_is_better=key == "rate"))
     return figures.render(figures.heat_maps(grids), "svg")
 
 
 def _value(cell: Cell, key: str) -> float | None:
-    if key == "rate":
-        return statistics.median(cell.rates) if cell.rates else None
+    if key in ("rate", "cpu"):
+        values = cell.rates if key == "rate" else cell.cpu
+        return statistics.median(values) if values else None
     return cell.median(key)
+
+
+def _cost(cell: Cell) -> str:
+    return _interval(bootstrapped(cell.cpu), 0) if cell.cpu else "-"
+
+
+def _time(cell: Cell, key: str) -> str:
+    """A time less its probes if all boots could tell it, else the time with them as a bound."""
+    less, measured = cell.measures.get(f"{key}_corrected", ()), cell.measures.get(key, ())
+    if less and len(less) == len(measured):
+        return f"{statistics.median(less):.1f}"
+    return f"< {statistics.median(measured):.1f}" if measured else "-"
 
 
 def _number(value: float | None, digits: int) -> str:

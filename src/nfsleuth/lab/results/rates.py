@@ -25,15 +25,9 @@ def configuration(client: Guest | Native) -> str:
 
 
 def counted(experiment: Experiment, timings: Iterable[Timing]) -> list[Timing]:
-    """The readings that count: where QEMU is recorded, all but the first of each boot that has several.
-
-    In it QEMU translates what later ones run.
-    """
-    found = list(timings)
-    if not experiment.path:
-        return found
-    several = {(timing.client, timing.boot, timing.octets) for timing in found if timing.round > 1}
-    return [t for t in found if t.round > 1 or (t.client, t.boot, t.octets) not in several]
+    """The readings that count: all but those of a workload's `warmup`."""
+    warmup = {client.name: experiment.workload(client).warmup for client in experiment.clients}
+    return [timing for timing in timings if timing.round > warmup.get(timing.client, 0)]
 
 
 def by_client(experiment: Experiment, timings: Iterable[Timing]) -> dict[str, Timings]:
