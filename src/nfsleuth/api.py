@@ -368,7 +368,7 @@ def sharing(
 def _twice_readable(paths: Sequence[PathLike]) -> None:
     """Complain about what cannot be read twice."""
     for path in paths:
-        if os.fspath(path) == "-" or (Path(path).exists() and not Path(path).is_file()):
+        if os.fspath(path) == "-" or (Path(path).exists() and not (Path(path).is_file() or Path(path).is_dir())):
             raise NfsleuthError(f"{path}: is read twice here, which a pipe cannot be; save it to a file first")
 
 
