@@ -25,7 +25,7 @@ def test_nothing_is_read_out_of_bounds(variable, tmp_path):
     chosen = [] if variable == "NUMBA_DISABLE_JIT" else ["-m", "not slow"]
     command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *chosen]
     run = subprocess.run(
-        [*command, *WIRE, str(TESTS / "trace")],
+        [*command, *WIRE, str(TESTS / "trace"), str(TESTS / "sharing" / "test_tally.py")],
         env=environment,
         capture_output=True,
         text=True,

@@ -4,8 +4,8 @@
 usage: keep.py RUN CAPTURE...
 
 Copies the captures named (server, any, loss, ...) with their labels, compressed with zstd where they are not yet, the
-switch's forwarding table, and run.json, which says how they were made. Captures that lost frames, and runs in which a
-client failed, are refused.
+switch's forwarding table, run.json, which says how they were made, and timings.json, what the clients say that they
+read. Captures that lost frames, and runs in which a client failed, are refused.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def main(arguments: Sequence[str]) -> int:
     target = LAB / told["experiment"]
     shutil.rmtree(target, ignore_errors=True)
     target.mkdir(parents=True)
-    for name in ("run.json", "switch.fdb.json"):
+    for name in ("run.json", "switch.fdb.json", "timings.json"):
         shutil.copyfile(run / name, target / name)
     for name in arguments[1:]:
         labels = json.loads((run / f"{name}.labels.json").read_text(encoding="utf-8"))

@@ -8,7 +8,7 @@ import pytest
 from nfsleuth.sharing.curve import Curve, added, class_begins
 from nfsleuth.sharing.kernel import class_of
 from nfsleuth.sharing.result import _middle
-from nfsleuth.sharing.tables import COARSE, DISTANCES, FINE, GROUPS, TIMES
+from nfsleuth.sharing.tables import COARSE, DISTANCES, FINE, GROUPS, MOST_DISTANCE, TIMES
 
 NO_GROUPS = np.zeros((GROUPS, DISTANCES + 1))
 
@@ -77,11 +77,12 @@ def test_hosts_add_up():
 
 @pytest.mark.parametrize("bits", [FINE, COARSE])
 def test_classes_are_narrow_and_in_order(bits):
-    values = sorted({max(n + d, 0) for n in (1 << np.arange(62)).tolist() for d in (-1, 0, 1, 3)})
+    most = {FINE: 2**63 - 1, COARSE: MOST_DISTANCE}[bits]
+    values = sorted({min(n + d, most) for n in (1 << np.arange(62)).tolist() for d in (-1, 0, 1, 3)} | {most})
     numbers = [class_of(np.int64(v), bits) for v in values]
     assert numbers == sorted(numbers)
     assert [class_of(np.int64(v), bits) for v in range(2 << bits)] == list(range(2 << bits))
-    assert max(numbers) < {FINE: TIMES, COARSE: DISTANCES}[bits]
+    assert max(numbers) == {FINE: TIMES, COARSE: DISTANCES}[bits] - 1
 
 
 def test_what_is_said_of_a_class_lies_in_it():
@@ -90,4 +91,4 @@ def test_what_is_said_of_a_class_lies_in_it():
         assert class_of(np.int64(_middle(number)), FINE) == number
         assert abs(_middle(number) - value) <= value / 32
     begins = class_begins()
-    assert [class_of(np.int64(begins[n]), COARSE) for n in range(600)] == list(range(600))
+    assert [class_of(np.int64(begins[n]), COARSE) for n in range(DISTANCES)] == list(range(DISTANCES))

@@ -19,6 +19,7 @@ from nfsleuth.sharing.tables import (
     COARSE,
     FINE,
     GROUPS,
+    MOST_DISTANCE,
     MOST_SHARERS,
     RATE_BITS,
     RUN_BITS,
@@ -292,7 +293,7 @@ def _read(control, event, blocks, nodes, buckets, uses, hosts, order, distances,
     groups[h, group, groups.shape[2] - 1] += fresh + again
     if again > 0:
         distances[hosts[h]["start"] + distance] += again
-        groups[h, group, class_of(np.int64(distance * weight), COARSE)] += again
+        groups[h, group, class_of(np.int64(min(distance * weight, MOST_DISTANCE)), COARSE)] += again
 
     node = _node(control, nodes, head, np.int64(event["guest"]))
     rising = new  # a guest too many to be told apart

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 
@@ -121,7 +122,7 @@ class Sharing:
         """Bytes that were sent to all hosts."""
         return sum(h.sent for h in self.hosts)
 
-    @property
+    @cached_property
     def curve(self) -> Curve:
         """A cache of the same size on each host."""
         return added([h.curve for h in self.hosts])

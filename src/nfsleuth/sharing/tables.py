@@ -44,7 +44,8 @@ RUN_BITS = 10  # a run is 1,024 blocks of a file, of which a sample holds its sh
 MOST_SHARERS = 64  # guests of a host that are told apart for one block
 GROUPS = 8  # random parts of a sample, whose scatter tells its error
 FINE, COARSE = 5, 4  # bits: 32 classes per doubling for times, 16 for distances
-TIMES, DISTANCES = (64 - FINE) << FINE, (64 - COARSE) << COARSE  # classes
+MOST_DISTANCE = (1 << 40) - 1  # blocks; longer distances are in the last class
+TIMES, DISTANCES = (64 - FINE) << FINE, (40 - COARSE + 1) << COARSE  # classes
 
 BLOCK = np.dtype(
     [

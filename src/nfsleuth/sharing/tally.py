@@ -44,12 +44,12 @@ SEED = 1813  # of the sample
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """How much a tally may remember. Rows; about 170 bytes per block."""
+    """How much a tally may remember. Rows; about 170 bytes per block, and 60 kB per host."""
 
     blocks: int = 1 << 19  # of all hosts; with more, fewer of them are in the sample
     uses: int = 1 << 16  # pairs of host and file
     files: int = 1 << 17
-    hosts: int = 1 << 11
+    hosts: int = 1 << 10
 
 
 class Tally:
