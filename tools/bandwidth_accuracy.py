@@ -44,6 +44,7 @@ KEPT = Path(__file__).parents[1] / "tests" / "captures" / "reading"
 SCHEMA = "nfsleuth.reading/1"
 STANDIN = "User-Mode Linux (stand-in)"
 NOT_LEARNT = "e1000"  # a kind of guest that the profile is not to know
+TOO_LITTLE, FITS_NONE = "too little", "fits none"
 SECONDS = (0.5, 1, 2, 5, 10)
 MEGABYTES = (1, 4, 16, 32, 64)
 
@@ -279,10 +280,11 @@ def written(samples: Sequence[Sample]) -> list[str]:
         f"`nfsleuth lab run reading`, {len(profiles)} times, with {len(samples)} clients; each time the server and all "
         "guests booted anew. Each client is recognised by a profile learnt from the other runs. All read with READs "
         "of 128 KiB, one client after the other. What is kept of the runs is in tests/captures/reading.",
-        "What bandwidth alone leans to; rows are what the clients are. `unknown`: fewer than 10 client-limited "
-        "intervals, or it fits no label. A client that never is what limits cannot be told by its speed: libnfs "
-        "waits for the network and the server. User-Mode Linux stands in for a native kernel client and was learnt as "
-        f"one. Of {NOT_LEARNT} nothing was learnt: it is a kind that the profile does not know.",
+        f"What bandwidth alone leans to; rows are what the clients are. `{TOO_LITTLE}`: fewer than 10 client-limited "
+        f"intervals. `{FITS_NONE}`: every label of the profile is rejected. A client that never is what limits cannot "
+        "be told by its speed: libnfs waits for the network and the server. User-Mode Linux stands in for a native "
+        f"kernel client and was learnt as one. Of {NOT_LEARNT} nothing was learnt: it is a kind that the profile does "
+        "not know.",
         _by_label(samples, alone),
         "### What it adds to other evidence",
         "The same clients without the stand-ins, as `identify --profile` judges them; right is what the label accepts.",
@@ -296,8 +298,8 @@ def written(samples: Sequence[Sample]) -> list[str]:
 
 
 def _by_label(samples: Sequence[Sample], found: Sequence[Recognition | str]) -> str:
-    answers = [leading(one) for one in found]
-    columns = [state for state in State if state in answers]
+    answers = [_leaning(one) for one in found]
+    columns = [word for word in (*(state.value for state in State), TOO_LITTLE, FITS_NONE) if word in answers]
     rows = []
     for name, reads in sorted({(s.label.name, s.reads) for s in samples}):
         mine = [n for n, s in enumerate(samples) if (s.label.name, s.reads) == (name, reads)]
@@ -306,10 +308,17 @@ def _by_label(samples: Sequence[Sample], found: Sequence[Recognition | str]) -> 
         speeds = [own for n in mine if (own := _own(samples[n])) is not None]
         rows.append(
             (name, reads, f"{median(speeds):.0f}" if speeds else "-", f"{limited[0]} to {limited[-1]}",
-             *(counts[state] or "" for state in columns))
+             *(counts[word] or "" for word in columns))
         )  # fmt: skip
-    head = ("client", "reads", "own MB/s", "client-limited intervals", *(state.value for state in columns))
+    head = ("client", "reads", "own MB/s", "client-limited intervals", *columns)
     return markdown_table(table_of(head, rows, range(2, len(head))))
+
+
+def _leaning(found: Recognition | str) -> str:
+    """What bandwidth leans to, or why to nothing."""
+    if isinstance(found, str):
+        return TOO_LITTLE
+    return leading(found).value if found.states else FITS_NONE
 
 
 def _own(one: Sample) -> float | None:
