@@ -29,6 +29,7 @@ PURE_PATH = {
         "image",
         "model",
         "shares",
+        "study",
         "text",
         "tree",
     )

@@ -334,6 +334,11 @@ class Experiment:
     left_out: tuple[str, ...] = ()  # combinations of a matrix that cannot be, with the reason
 
     @property
+    def in_rounds(self) -> bool:
+        """Whether boots are what is compared: there are several, or runs that add up would make several."""
+        return self.boots > 1 or (self.path is not None and not self.captures)
+
+    @property
     def clients(self) -> tuple[Guest | Native, ...]:
         """All clients in the order in which they start: as they stand in the file, natives first."""
         return (*self.natives, *self.guests)

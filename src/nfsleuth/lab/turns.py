@@ -54,7 +54,7 @@ def plan(experiment: Experiment) -> Turns:
 
 def _order(experiment: Experiment, boot: int) -> Iterable[Guest | Native]:
     clients = list(experiment.clients)
-    if experiment.boots > 1 or (experiment.path and not experiment.captures):
+    if experiment.in_rounds:
         random.Random(f"{experiment.seed} round {boot}").shuffle(clients)  # noqa: S311 (an order, no secret)
     return clients
 

@@ -25,9 +25,19 @@ def configuration(client: Guest | Native) -> str:
 
 
 def counted(experiment: Experiment, timings: Iterable[Timing]) -> list[Timing]:
-    """The readings that count: all but those of a workload's `warmup`."""
+    """The readings that count: all but those of a workload's `warmup`.
+
+    Where boots are compared, only the middle one of each boot and size: two boots differ more than two readings of one,
+    and an interval over readings would be too narrow.
+    """
     warmup = {client.name: experiment.workload(client).warmup for client in experiment.clients}
-    return [timing for timing in timings if timing.round > warmup.get(timing.client, 0)]
+    found = [timing for timing in timings if timing.round > warmup.get(timing.client, 0)]
+    if not experiment.in_rounds:
+        return found
+    boots: dict[tuple[str, int, int], list[Timing]] = {}
+    for timing in found:
+        boots.setdefault((timing.client, timing.boot, timing.octets), []).append(timing)
+    return [sorted(one, key=lambda t: t.seconds)[len(one) // 2] for one in boots.values()]
 
 
 def by_client(experiment: Experiment, timings: Iterable[Timing]) -> dict[str, Timings]:
