@@ -4,8 +4,8 @@
 usage: make_docs.py [--check]
 
 The signs in docs/hosts.md are put in anew, and in README.md and CONTRIBUTING.md the output below each
-``$ nfsleuth ...`` of a ``console`` block. Commands run in the repository's top folder, for a terminal of 80 columns. With --check nothing is written: the exit
-code is 1 if anything is stale.
+``$ nfsleuth ...`` of a ``console`` block. Commands run in the repository's top folder, for a terminal of 80 columns.
+With --check nothing is written: the exit code is 1 if anything is stale.
 """
 
 from __future__ import annotations
