@@ -19,7 +19,7 @@ from pathlib import Path
 VARIABLE = "NUMBA_CACHE_DIR"
 # What no kernel takes anything from; a test checks.
 WITHOUT_KERNELS = (
-    "__init__.py", "__main__.py", "api.py", "cli", "clients", "contrast", "evidence", "kernel_cache.py", "lab",
+    "__init__.py", "__main__.py", "api", "cli", "clients", "contrast", "evidence", "kernel_cache.py", "lab",
     "report", "verdict",
 )  # fmt: skip
 KEPT = 2  # folders, the newest ones, that are never removed

@@ -1,0 +1,33 @@
+"""The library: captures come in; verdicts, facts, or tables as Polars frames go out.
+
+Everything here reads files and nothing else: it prints nothing and writes nothing. All functions raise
+`NfsleuthError` with ``exit_code`` `UNREADABLE` for a capture that cannot be read at all (what is odd inside a
+readable one is counted, never raised), and with `WRONG_USE` for rules or priors that make no sense.
+"""
+
+from nfsleuth.api.contrasts import labelled_profiles, named_profiles, profiles
+from nfsleuth.api.learning import learn
+from nfsleuth.api.reading import PathLike, Progress
+from nfsleuth.api.rules import read_profile
+from nfsleuth.api.shares import sharing
+from nfsleuth.api.tables import TraceTables, calls, read
+from nfsleuth.api.verdicts import Method, conclude, facts, identify, import_tables
+
+__all__ = [
+    "Method",
+    "PathLike",
+    "Progress",
+    "TraceTables",
+    "calls",
+    "conclude",
+    "facts",
+    "identify",
+    "import_tables",
+    "labelled_profiles",
+    "learn",
+    "named_profiles",
+    "profiles",
+    "read",
+    "read_profile",
+    "sharing",
+]
