@@ -7,7 +7,7 @@ is what was asked for, or, if the whole reply is shorter than that, what is left
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -167,16 +167,11 @@ class Reader:
         numbers = np.full(len(handle), UNKNOWN, np.int32)
         # Those that are read first: so that others cannot take their room
         for some, most in ((wanted & reading, MOST_FILES), (wanted & ~reading, MOST_FILES // 2)):
-            places = np.flatnonzero(some)
-            order = places[np.lexsort((handle[places], server[places]))]
-            pairs = np.stack([server[order].astype(np.uint64), handle[order]], 1)
-            begins = np.flatnonzero(np.r_[True, (pairs[1:] != pairs[:-1]).any(axis=1)][: len(order)])
-            for begin, end in pairwise([*begins.tolist(), len(order)]):
-                key = int(server[order[begin]]), int(handle[order[begin]])
+            for key, rows in _alike(server, handle, some):
                 number = self._numbers.get(key, UNKNOWN)
                 if number < 0 and len(self._numbers) < most:
                     number = self._numbers[key] = len(self._numbers)
-                numbers[order[begin:end]] = number
+                numbers[rows] = number
         return numbers
 
     def _learn(self, rows: np.ndarray, text: bytes, server: np.ndarray, about: np.ndarray) -> None:
@@ -184,15 +179,24 @@ class Reader:
         told = (rows["flags"] & CALL_FSID) != 0
         named = (rows["object"] != 0) & (rows["name_length"] > 0)
         for some in (told, named):
-            places = np.flatnonzero(some)[::-1]
-            keys = np.stack([server[places].astype(np.uint64), about[places]], 1)
-            for row in places[np.unique(keys, axis=0, return_index=True)[1]].tolist():
-                number = self._numbers.get((int(server[row]), int(about[row])))
+            for key, places in _alike(server, about, some):
+                number, row = self._numbers.get(key), int(places[-1])
                 if number is not None and some is told:
                     self.systems[number] = int(rows["fsid"][row])
                 elif number is not None:
                     at = int(rows["name_at"][row])
                     self.names[number] = decode(text[at : at + int(rows["name_length"][row])])
+
+
+def _alike(server: np.ndarray, handle: np.ndarray, some: np.ndarray) -> Iterator[tuple[tuple[int, int], np.ndarray]]:
+    """(server, handle) of some rows, and the numbers of the rows that have it, ascending."""
+    rows = np.flatnonzero(some)
+    order = rows[np.lexsort((handle[rows], server[rows]))]
+    servers, handles = server[order], handle[order]
+    begins = np.flatnonzero((servers[1:] != servers[:-1]) | (handles[1:] != handles[:-1])) + 1
+    if len(rows):
+        for begin, end in pairwise([0, *begins.tolist(), len(order)]):
+            yield (int(servers[begin]), int(handles[begin])), order[begin:end]
 
 
 def _v2(rows: np.ndarray, procedure: int) -> np.ndarray:
