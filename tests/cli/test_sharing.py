@@ -31,7 +31,7 @@ def test_office(run, tmp_path: Path):
     page, rows, plot = (str(tmp_path / name) for name in ("page.html", "rows.parquet", "plot.svg"))
     code, out, _ = run(OFFICE, "--cache", "64K", "--cache", "1G", "--html", page, "--parquet", rows, "--plot", plot)
     assert code == 0
-    assert out.startswith("7 hosts read 517 kB, ")
+    assert out.startswith("7 hosts read 549 kB, ")
     assert max(map(len, out.splitlines())) <= 80
     assert "host-1" in out
     assert "dataset.txt" in out

@@ -113,6 +113,16 @@ def test_reads_that_bring_nothing():
     assert told(reader) == {"empty": 1, "failed": 1, "unanswered": 1}
 
 
+def test_a_reply_whose_beginning_was_cut_off_brought_what_was_asked_for():
+    """Where the server's side has gaps in which a reply can begin; else nothing is known to have come."""
+    rows = calls(read3(1), (read3(2, offset=4096, asked=1000)[0], None))
+    events, reader = turned(rows, {0: End(0, 3, 5, gaps=True)})
+    assert events[["offset", "bytes"]].tolist() == [(0, 4096), (4096, 1000)]
+    assert events["time"][1] == rows["call_time"][1]
+    assert told(reader) == {"reads": 2, "estimated": 1}
+    assert told(turned(rows)[1]) == {"reads": 1, "unanswered": 1}
+
+
 def test_a_file_that_only_a_lookup_names():
     operations = [p.putfh(b"dir"), p.lookup4("name"), p.read4(0, 4096)]
     events, reader = turned(calls(read4(operations=operations)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from nfsleuth.sharing.curve import Curve, added, class_begins
+from nfsleuth.sharing.curve import Curve, Together, class_begins
 from nfsleuth.sharing.kernel import class_of
 from nfsleuth.sharing.result import _middle
 from nfsleuth.sharing.tables import COARSE, DISTANCES, FINE, GROUPS, MOST_DISTANCE, TIMES
@@ -70,9 +70,13 @@ def test_points_go_from_a_block_to_the_end():
 
 
 def test_hosts_add_up():
-    both = added([curve(100), curve(10, 20)])
-    assert (both.sent, both.at(4096).saved, both.at(8192).saved) == (2000, 110, 130)
-    assert added([]).all.saved == 0
+    both = Together(4096, 1.0, (curve(100), curve(10, 20)))
+    assert (both.sent, both.at(4096).saved, both.at(8192).saved, both.at(1 << 30).saved) == (2000, 110, 130, 130)
+    assert (both.largest, both.enough, both.all.saved) == (8192, 8192, 130)
+    assert Together(4096, 1.0, (curve(100), curve(1, 1))).enough == 4096
+    assert both.points()[-1].saved == 130
+    nobody = Together(4096, 1.0, ())
+    assert (nobody.all.saved, nobody.enough, nobody.largest) == (0, 0, 0)
 
 
 @pytest.mark.parametrize("bits", [FINE, COARSE])

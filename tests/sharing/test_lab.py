@@ -40,7 +40,7 @@ def timings(folder) -> dict[str, list[int]]:
     if not (folder / "timings.json").exists():
         return {}
     found = defaultdict(list)
-    for row in json.loads((folder / "timings.json").read_text())["timings"]:
+    for row in json.loads((folder / "timings.json").read_text()):
         found[row["client"]].append(row["octets"])
     return found
 

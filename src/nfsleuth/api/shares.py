@@ -105,16 +105,22 @@ class _Ends:
             self._known = dict(list(self._known.items())[ENDS_KEPT // 2 :])  # the others are asked for again
         self.encrypted += int(((rows.connections["flavors"] & Flavor.TLS) != 0).sum())
         self._add(rows.connections)
-        if not set(rows.calls["uid"].tolist()) <= self._known.keys():
+        unanswered = bool((rows.calls["reply_frame"] == 0).any())  # then it matters which gaps there are by now
+        if unanswered or not set(rows.calls["uid"].tolist()) <= self._known.keys():
             self._add(self._reading.open_connections())
         return self._known
 
     def _add(self, connections: np.ndarray) -> None:
         from nfsleuth.clients.text import address_text
         from nfsleuth.sharing.calls import End
+        from nfsleuth.trace.tables import SERVER
 
-        names = ("uid", "client_hi", "client_lo", "client_port", "server_hi", "server_lo")
-        for uid, hi, lo, port, server_hi, server_lo in zip(*(connections[n].tolist() for n in names), strict=True):
+        names = ("uid", "client_hi", "client_lo", "client_port", "server_hi", "server_lo", "gaps")
+        columns = (connections[name].tolist() for name in names)
+        for uid, hi, lo, port, server_hi, server_lo, gaps in zip(*columns, strict=True):
             server = self.servers.setdefault(address_text(server_hi, server_lo), len(self.servers))
             owner = self._owners.get((hi, lo, port), self._owners.get((hi, lo, 0)))
-            self._known[uid] = End(server) if owner is None else End(server, self._hosts[self._clients[owner]], owner)
+            if owner is None:
+                self._known[uid] = End(server)
+            else:
+                self._known[uid] = End(server, self._hosts[self._clients[owner]], owner, gaps[SERVER] > 0)

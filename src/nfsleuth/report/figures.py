@@ -22,7 +22,7 @@ from nfsleuth.clients.rates import LIMITS, Rates
 from nfsleuth.errors import NfsleuthError
 from nfsleuth.report import study_values, words
 from nfsleuth.report.escape import shortened, visible
-from nfsleuth.sharing.curve import ENOUGH
+from nfsleuth.sharing.curve import ENOUGH, Curve, Together
 from nfsleuth.sharing.result import Sharing
 from nfsleuth.verdict.model import Report
 
@@ -195,7 +195,8 @@ def draw_savings(axes: Axes, found: Sharing) -> None:
     shown = [(h.host.id, h.curve) for h in found.hosts if h.curve.enough][: MOST_RUNS - 1]
     if not shown:
         raise NfsleuthError("there is nothing to draw: no bytes were sent to a host again")
-    lines = [("all hosts", found.curve), *shown] if len(shown) > 1 else shown
+    together: list[tuple[str, Curve | Together]] = [("all hosts", found.curve)] if len(shown) > 1 else []
+    lines = [*together, *shown]
     most = max(curve.largest for _, curve in lines)
     for number, (name, curve) in enumerate(lines):
         points = curve.points(most)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from nfsleuth.report import json_report
 from nfsleuth.report.sharing_text import sizes
-from nfsleuth.sharing.curve import ENOUGH, Curve, Point
+from nfsleuth.sharing.curve import ENOUGH, Curve, Point, Together
 from nfsleuth.sharing.result import QUANTILES, FileSharing, HostSharing, Sharing
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ def frame(found: Sharing) -> pl.DataFrame:
     return pl.DataFrame([file(f) for f in found.files], schema=schema, orient="row")
 
 
-def _curve(curve: Curve) -> list[dict[str, int]]:
+def _curve(curve: Curve | Together) -> list[dict[str, int]]:
     return [_point(p) for p in curve.points()]
 
 

@@ -22,7 +22,7 @@ UNKNOWN_COUNTS = {  # what is not known, in words; the order is that of `sharing
     "cut": "calls were cut too short to know what they read (snaplen)",
     "without_handle": "READs do not name their file in the capture",
     "without_client": "READs are of no client that is known",
-    "estimated": "READs were cut before the length of the data: it was estimated",
+    "estimated": "READs were counted with an estimated length: that of the reply was cut off",
     "impossible": "READs and WRITEs claim more data than their messages hold",
     "read_plus": "READ_PLUS operations are not followed",
     "further": "READs behind the first one of a COMPOUND are not followed",

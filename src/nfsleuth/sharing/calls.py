@@ -2,12 +2,13 @@
 
 A file is what a server calls by one handle: (server, hash of the handle). Whether two handles mean one file is not
 known, and is not guessed. Lengths are those of the reply; where a snaplen cut it off before the length of the data, it
-is what was asked for, or, if the whole reply is shorter than that, what is left of the reply without its headers.
+is what was asked for, or, if the whole reply is shorter than that, what is left of the reply without its headers. A
+READ without a reply brought what it asked for where the connection has gaps in which replies can begin, else nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -47,7 +48,7 @@ COUNTS = (
     "cut",  # calls of which too much was cut off to know what they read
     "without_handle",  # READs whose file handle was cut off, or never named in the capture
     "without_client",  # READs of connections of which no client is known
-    "estimated",  # READs whose length is not in what was captured
+    "estimated",  # of `reads`, those whose length is not in what was captured
     "impossible",  # READs and WRITEs that would have moved more than their messages hold
     "read_plus",  # READ_PLUS operations, which are not followed
     "further",  # READ operations behind the first one of a COMPOUND, which are not followed
@@ -57,11 +58,15 @@ COUNTS = (
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """Whose a connection is: numbers from 0, UNKNOWN without a client."""
+    """Whose a connection is: numbers from 0, UNKNOWN without a client.
+
+    gaps: what the server sent has places where the capture lacks what may be the beginning of a reply.
+    """
 
     server: int
     host: int = UNKNOWN
     guest: int = UNKNOWN
+    gaps: bool = False
 
 
 class Reader:
@@ -84,10 +89,11 @@ class Reader:
         uids, index = np.unique(rows["uid"], return_inverse=True)
         unknown = End(UNKNOWN)
         whose = [ends.get(uid, unknown) for uid in uids.tolist()]
-        server, host, guest = (
-            np.array([getattr(end, name) for end in whose], np.int32)[index] for name in ("server", "host", "guest")
+        server, host, guest, gaps = (
+            np.array([getattr(end, name) for end in whose], np.int32)[index]
+            for name in ("server", "host", "guest", "gaps")
         )
-        reading, writing, changing = self._sorted_out(rows, host)
+        reading, writing, changing = self._sorted_out(rows, host, gaps != 0)
         lengths = self._lengths(rows, reading, writing)
         sighting = ((rows["flags"] & CALL_CHANGE) != 0) & (server >= 0)
         about = np.where(rows["object"] != 0, rows["object"], rows["handle"])
@@ -114,7 +120,9 @@ class Reader:
         self.counts["writes"] += int(np.isin(told["kind"], (Kind.WRITE, Kind.CHANGED)).sum())
         return told
 
-    def _sorted_out(self, rows: np.ndarray, host: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def _sorted_out(
+        self, rows: np.ndarray, host: np.ndarray, gaps: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """bool[n] each: which rows read, write, or change otherwise; counts those of which nothing can be known."""
         version, main, procedure, status = (rows[n] for n in ("version", "main", "procedure", "status"))
         four = version == 4
@@ -126,11 +134,12 @@ class Reader:
         cut = ~hidden & ((rows["flags"] & CALL_CUT) != 0) & (rows["count"] == 0) & ~changing
         reading &= ~cut
         answered = rows["reply_frame"] > 0
-        done = reading & answered & (status == 0)
+        lost = reading & ~answered & gaps  # of a reply that was there, its header: what it brought was asked for
+        done = lost | (reading & answered & (status == 0))
         count = self.counts
         count["hidden"] += int(hidden.sum())
         count["cut"] += int(cut.sum())
-        count["unanswered"] += int((reading & ~answered).sum())
+        count["unanswered"] += int((reading & ~answered & ~lost).sum())
         count["failed"] += int((reading & answered & (status != 0)).sum())
         count["without_handle"] += int((done & (rows["handle"] == 0)).sum())
         count["without_client"] += int((done & (rows["handle"] != 0) & (host < 0)).sum())
@@ -149,9 +158,10 @@ class Reader:
         headers = np.zeros(len(rows), np.int64)
         for version, size in REPLY_HEADERS.items():
             headers[rows["version"] == version] = size
-        untold = reading & (told == 0) & ((rows["flags"] & CALL_REPLY_CUT) != 0)
+        unseen = rows["reply_frame"] == 0
+        untold = reading & (told == 0) & (((rows["flags"] & CALL_REPLY_CUT) != 0) | unseen)
         rest = np.maximum(reply - headers, 0)
-        lengths = np.where(untold, np.where(reply > asked, asked, rest), told)
+        lengths = np.where(untold, np.where(unseen | (reply > asked), asked, rest), told)
         lengths = np.where(writing & (told == 0), asked, lengths)
         impossible = (reading & (lengths > np.maximum(reply, ONE_RECORD))) | (
             writing & (lengths > np.maximum(call, ONE_RECORD))
@@ -167,16 +177,11 @@ class Reader:
         numbers = np.full(len(handle), UNKNOWN, np.int32)
         # Those that are read first: so that others cannot take their room
         for some, most in ((wanted & reading, MOST_FILES), (wanted & ~reading, MOST_FILES // 2)):
-            places = np.flatnonzero(some)
-            order = places[np.lexsort((handle[places], server[places]))]
-            pairs = np.stack([server[order].astype(np.uint64), handle[order]], 1)
-            begins = np.flatnonzero(np.r_[True, (pairs[1:] != pairs[:-1]).any(axis=1)][: len(order)])
-            for begin, end in pairwise([*begins.tolist(), len(order)]):
-                key = int(server[order[begin]]), int(handle[order[begin]])
+            for key, rows in _alike(server, handle, some):
                 number = self._numbers.get(key, UNKNOWN)
                 if number < 0 and len(self._numbers) < most:
                     number = self._numbers[key] = len(self._numbers)
-                numbers[order[begin:end]] = number
+                numbers[rows] = number
         return numbers
 
     def _learn(self, rows: np.ndarray, text: bytes, server: np.ndarray, about: np.ndarray) -> None:
@@ -184,15 +189,24 @@ class Reader:
         told = (rows["flags"] & CALL_FSID) != 0
         named = (rows["object"] != 0) & (rows["name_length"] > 0)
         for some in (told, named):
-            places = np.flatnonzero(some)[::-1]
-            keys = np.stack([server[places].astype(np.uint64), about[places]], 1)
-            for row in places[np.unique(keys, axis=0, return_index=True)[1]].tolist():
-                number = self._numbers.get((int(server[row]), int(about[row])))
+            for key, places in _alike(server, about, some):
+                number, row = self._numbers.get(key), int(places[-1])
                 if number is not None and some is told:
                     self.systems[number] = int(rows["fsid"][row])
                 elif number is not None:
                     at = int(rows["name_at"][row])
                     self.names[number] = decode(text[at : at + int(rows["name_length"][row])])
+
+
+def _alike(server: np.ndarray, handle: np.ndarray, some: np.ndarray) -> Iterator[tuple[tuple[int, int], np.ndarray]]:
+    """(server, handle) of some rows, and the numbers of the rows that have it, ascending."""
+    rows = np.flatnonzero(some)
+    order = rows[np.lexsort((handle[rows], server[rows]))]
+    servers, handles = server[order], handle[order]
+    begins = np.flatnonzero((servers[1:] != servers[:-1]) | (handles[1:] != handles[:-1])) + 1
+    if len(rows):
+        for begin, end in pairwise([0, *begins.tolist(), len(order)]):
+            yield (int(servers[begin]), int(handles[begin])), order[begin:end]
 
 
 def _v2(rows: np.ndarray, procedure: int) -> np.ndarray:

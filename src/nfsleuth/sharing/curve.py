@@ -9,7 +9,7 @@ section 4.2: what the sample has too much or too little of is put down to the hi
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from bisect import bisect_left
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,7 +34,7 @@ class Point:
 
 @dataclass(frozen=True)
 class Curve:
-    """What caches of one host, or of several with one cache each of the same size, save.
+    """What caches of one host save.
 
     block: bytes. rate: of the sample. sent: bytes. taken: bytes that the sample stands for. hits: float64[n], bytes by
     stack distance in blocks of the sample. groups: float64[GROUPS, DISTANCES + 1], see `kernel.take`.
@@ -62,7 +62,7 @@ class Curve:
 
     def _saved(self, blocks: float) -> float:
         """Bytes that a cache of that many blocks saves."""
-        if blocks < 1:
+        if blocks < 1 or not len(self.hits):
             return 0.0
         reached = math.floor((blocks - 1) * self.rate) + 1  # distances that find their block
         hit = float(self.hits[:reached].sum())
@@ -81,26 +81,81 @@ class Curve:
 
     @property
     def largest(self) -> int:
-        """Bytes of the smallest cache that saves as much as any."""
+        """Bytes of the smallest cache that saves as much as any; 0 where none saves anything."""
         used = np.flatnonzero(self.hits)
         return self.block * (math.ceil(int(used[-1]) / self.rate) + 1) if len(used) else 0
 
     @property
     def enough(self) -> int:
         """Bytes of the smallest cache that saves ENOUGH of what any saves; 0 where none saves anything."""
-        total = self._saved(self.largest // self.block)
-        if not self.largest or total <= 0:
-            return 0
-        missing = self.sent - self.taken  # of the sample, put down to the smallest distances
-        reached = int(np.searchsorted(np.cumsum(self.hits) + missing, ENOUGH * total))
-        return self.block * (math.ceil(min(reached, len(self.hits) - 1) / self.rate) + 1)
+        return smallest(self)
 
     def points(self, most: int | None = None) -> list[Point]:
         """The curve at STEPS sizes per doubling, from one block to beyond where it ends, or to `most` bytes."""
-        end = max(self.largest if most is None else most, self.block)
-        count = math.ceil(STEPS * math.log2(end / self.block)) + 2
-        sizes = sorted({int(2 ** (i / STEPS)) * self.block for i in range(count)})
-        return [self.at(size) for size in sizes]
+        return points(self, most)
+
+
+@dataclass(frozen=True)
+class Together:
+    """One cache of the same size on each of several hosts: what they save in all. Curves of one trace.
+
+    The band is the sum of theirs, as if they were all off to the same side.
+    """
+
+    block: int
+    rate: float
+    curves: tuple[Curve, ...]
+
+    @property
+    def sent(self) -> int:
+        """Bytes."""
+        return sum(c.sent for c in self.curves)
+
+    def at(self, size: int) -> Point:
+        """What caches of `size` bytes save."""
+        found = [c.at(min(size, c.largest)) for c in self.curves]
+        return Point(size, sum(p.saved for p in found), sum(p.low for p in found), sum(p.high for p in found))
+
+    @property
+    def all(self) -> Point:
+        """What caches save that never give anything up."""
+        return self.at(self.largest)
+
+    @property
+    def largest(self) -> int:
+        """Bytes of the smallest size at which they save as much as at any."""
+        return max((c.largest for c in self.curves), default=0)
+
+    @property
+    def enough(self) -> int:
+        """As for one curve."""
+        return smallest(self)
+
+    def points(self, most: int | None = None) -> list[Point]:
+        """As for one curve."""
+        return points(self, most)
+
+
+def smallest(curve: Curve | Together) -> int:
+    """Bytes of the smallest cache that saves ENOUGH of what any saves; 0 where none saves anything.
+
+    Savings grow with the size, so that the place is found by halving.
+    """
+    wanted = ENOUGH * curve.all.saved
+    if wanted <= 0:
+        return 0
+    return curve.block * bisect_left(range(curve.largest // curve.block), wanted, key=lambda n: _at(curve, n).saved)
+
+
+def _at(curve: Curve | Together, blocks: int) -> Point:
+    return curve.at(blocks * curve.block)
+
+
+def points(curve: Curve | Together, most: int | None = None) -> list[Point]:
+    """A curve at STEPS sizes per doubling, from one block to beyond where it ends, or to `most` bytes."""
+    end = max(curve.largest if most is None else most, curve.block)
+    count = math.ceil(STEPS * math.log2(end / curve.block)) + 2
+    return [_at(curve, blocks) for blocks in sorted({int(2 ** (i / STEPS)) for i in range(count)})]
 
 
 def class_begins() -> np.ndarray:
@@ -108,20 +163,3 @@ def class_begins() -> np.ndarray:
     shift = np.maximum((np.arange(DISTANCES) >> COARSE) - 1, 0)
     begins: np.ndarray = (np.arange(DISTANCES) - (shift << COARSE)).astype(np.float64) * 2.0**shift
     return begins
-
-
-def added(curves: Sequence[Curve]) -> Curve:
-    """One cache of the same size on each host: what they save together. Curves of one trace."""
-    if not curves:
-        return Curve(1, 1.0, 0, 0.0, np.zeros(0), np.zeros((GROUPS, DISTANCES + 1)))
-    hits = np.zeros(max(len(c.hits) for c in curves))
-    for curve in curves:
-        hits[: len(curve.hits)] += curve.hits
-    return Curve(
-        curves[0].block,
-        curves[0].rate,
-        sum(c.sent for c in curves),
-        sum(c.taken for c in curves),
-        hits,
-        np.sum([c.groups for c in curves], axis=0),
-    )

@@ -9,7 +9,7 @@ from functools import cached_property
 
 import numpy as np
 
-from nfsleuth.sharing.curve import Curve, added
+from nfsleuth.sharing.curve import Curve, Together
 from nfsleuth.sharing.tables import FINE, TIMES
 from nfsleuth.sharing.tally import Tally
 from nfsleuth.verdict.model import Capture
@@ -123,9 +123,9 @@ class Sharing:
         return sum(h.sent for h in self.hosts)
 
     @cached_property
-    def curve(self) -> Curve:
+    def curve(self) -> Together:
         """A cache of the same size on each host."""
-        return added([h.curve for h in self.hosts])
+        return Together(self.block, self.rate, tuple(h.curve for h in self.hosts))
 
 
 def hosts_of(tally: Tally, named: Sequence[Named]) -> tuple[HostSharing, ...]:
