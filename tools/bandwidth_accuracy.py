@@ -286,6 +286,7 @@ def written(samples: Sequence[Sample]) -> list[str]:
         f"kernel client and was learnt as one. Of {NOT_LEARNT} nothing was learnt: it is a kind that the profile does "
         "not know.",
         _by_label(samples, alone),
+        _said(samples, alone),
         "### What it adds to other evidence",
         "The same clients without the stand-ins, as `identify --profile` judges them; right is what the label accepts.",
         _methods([s for s in samples if not s.truth["standin_for_native"]], profiles),
@@ -295,6 +296,19 @@ def written(samples: Sequence[Sample]) -> list[str]:
         "in which something was asked for or the client paused for less than half a second; then by megabytes.",
         *_curves(samples, profiles),
     ]
+
+
+def _said(samples: Sequence[Sample], found: Sequence[Recognition | str]) -> str:
+    """How often it leans to something, and to what."""
+    leans = [(leading(one), State(s.label.state)) for s, one in zip(samples, found, strict=True)]
+    some = [(answer, truth) for answer, truth in leans if answer is not State.UNKNOWN]
+    right = sum(answer is truth for answer, truth in some)
+    across = sum((answer is State.NATIVE) != (truth is State.NATIVE) for answer, truth in some)
+    return (
+        f"Bandwidth leans to something for {len(some)} of the {len(samples)} clients: for {right} to what they are, "
+        f"for {len(some) - right} to something else. {across} times a machine is taken for a guest, or a guest for a "
+        "machine."
+    )
 
 
 def _by_label(samples: Sequence[Sample], found: Sequence[Recognition | str]) -> str:
