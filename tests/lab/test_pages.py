@@ -122,3 +122,23 @@ def test_no_folder_of_a_run(capsys, tmp_path):
     code, said = report(capsys, tmp_path, "-o", tmp_path / "out")
     assert code == Exit.UNREADABLE
     assert "name folders that `lab run` made" in said
+
+
+def test_a_run_in_which_all_failed_says_why(capsys, tmp_path):
+    run = run_folder(tmp_path / "run", 1, failed={"virtio-user": "mount: timed out"})
+    for name in ("timings.json", "path.json"):
+        (run / name).write_text("[]")
+    assert report(capsys, run, "-o", tmp_path / "out")[0] == Exit.DONE
+    text = (tmp_path / "out" / "report.md").read_text()
+    assert "- virtio-net-pci on user: mount: timed out" in text
+    assert "No advice: nothing was measured on user or passt" in text
+    assert "They are not drawn: nothing was recorded inside QEMU." in text
+
+
+def test_recordings_of_an_experiment_with_captures_are_figures_only(tmp_path):
+    measured = pages.load(run_folder(tmp_path / "run", 1))
+    (tmp_path / "out").mkdir()
+    pages.write(tmp_path / "out", replace(measured, experiment=load("paper")))
+    text = (tmp_path / "out" / "report.md").read_text()
+    assert "](path-user.svg)" in text
+    assert "For someone without root" not in text, "its workload reads other files than are recorded"

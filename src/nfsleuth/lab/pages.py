@@ -43,12 +43,12 @@ def write(folder: Path, measured: Measured, clients: Sequence[Verdict] = ()) -> 
     clients: what `identify` found in a capture of the run.
     """
     grown, says = _grown(measured)
-    extra = results.Extra()
-    if measured.experiment.path and grown:
+    pictures = tuple(path_study.pictures(grown))
+    extra = results.Extra(pictures=pictures)
+    if measured.experiment.path and measured.experiment.in_rounds:
         warm = results.counted(measured.experiment, measured.timings)
         found = matrix.gather(measured.experiment, warm, measured.recorded, says, measured.run)
-        maps = matrix.heat_maps(found)
-        extra = results.Extra(tuple(matrix.sections(found)), maps, tuple(path_study.pictures(grown)))
+        extra = results.Extra(tuple(matrix.sections(found)), matrix.heat_maps(found), pictures)
     version = metadata.version("nfsleuth")
     files = results.pages(
         measured.experiment, measured.timings, measured.run, clients=clients, extra=extra, version=version

@@ -162,14 +162,14 @@ def sections(matrix: Matrix) -> list[Section]:
             "less the probes' part: from the network layer to the system call that sends it, that call, and handing a "
             "frame to the NIC model; < is as measured, and mostly probes. Frames and system calls are counted: frames "
             f"for one read of {size}, system calls per frame.",
-            table(matrix),
+            table(matrix) if matrix.measured() else None,
             _failures(matrix),
         ),
         Section("For someone without root", "", None, advice(matrix)),
         Section(
             "What recording costs the guest",
-            "The same guest reads the same file without and with its QEMU recorded.",
-            overhead(matrix),
+            "The same guest reads a file of the same size without and with its QEMU recorded.",
+            overhead(matrix) if any(cell.recorded for cell in matrix.cells) else None,
         ),
     ]
 
