@@ -153,6 +153,8 @@ def test_identify_prints_the_table(run: Run, found) -> None:
         "method": "evidence",
         "profile": None,
         "link": None,
+        "imported": None,
+        "link_speed": 0,
         "progress": None,
     }
 

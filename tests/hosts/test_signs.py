@@ -219,6 +219,11 @@ class TestClockSkew:
     def test_beyond_agreement_and_before_difference_nothing_is_said(self):
         assert not self.skews(clock(41.0, 1.0), clock(47.0, 1.0))
 
+    def test_among_many_clocks_some_agree_by_chance(self):
+        few, many = (clock_skew.weight(20.0, 0.3, 20.1, 0.3, others) for others in (5, 2000))
+        assert few == clock_skew.CAP
+        assert many < 2
+
     def test_the_clock_of_one_address_is_one(self):
         assert not self.skews(clock(41.3), clock(41.1), address="10.77.0.9")
 

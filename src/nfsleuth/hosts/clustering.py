@@ -245,20 +245,19 @@ class _Search:
         return target != before
 
     def _merge(self) -> bool:
-        """Join the two groups that gain most by it; False if none gain."""
-        best, pair = GAIN, None
+        """Join each group, in order, with the one where it gains most; False if none gains."""
+        merged = False
         for group in sorted(self.inside):
-            for other in sorted({g for member in self.inside[group] for g in self._near(member)}):
-                if other > group:
-                    gain = sum(self._gain(member, other) for member in self.inside[group])
-                    if gain > best:
-                        best, pair = gain, (group, other)
-        if pair is None:
-            return False
-        for member in list(self.inside[pair[1]]):
-            self._take(member)
-            self._put(member, pair[0])
-        return True
+            members = list(self.inside.get(group, ()))  # none: it was joined with an earlier one
+            others = sorted({other for member in members for other in self._near(member)} - {group})
+            gains = ((sum(self._gain(member, other) for member in members), -other) for other in others)
+            gain, other = max(gains, default=(0.0, 1))
+            if gain > GAIN:
+                merged = True
+                for member in members:
+                    self._take(member)
+                    self._put(member, -other)
+        return merged
 
     def _near(self, member: int) -> set[int]:
         """Groups that `member` could gain in."""

@@ -31,6 +31,7 @@ DISTINCT = 3.0  # ppm, and as many standard deviations: nearer to 0 a clock may 
 DISCIPLINED, SPREAD = 1.0, 30.0  # ppm, by which clocks spread that are disciplined, and those that are not
 WINDOW = 3.0  # standard deviations within which two clocks may be one
 FAR = 6.0  # from where on they are two
+FEW = 20  # clients with a distinct skew
 NEAREST = 32  # clients with the most similar clocks that each is compared with
 
 
@@ -38,11 +39,12 @@ def find(scene: Scene) -> Iterator[Tie]:
     """A tie per pair of distinct skews that agree or that surely differ, each client with its nearest."""
     known = sorted((skew, n) for n, skew in enumerate(map(skew_of, scene.members)) if skew is not None)
     told = [(ppm, error, n) for (ppm, error), n in known if abs(ppm) > DISTINCT * max(error, 1.0)]
+    others = max(len(told) - 1, 0)
     for i, (ppm, error, n) in enumerate(told):
         for other, its_error, m in told[i + 1 : i + 1 + NEAREST]:
             if _address(scene, n) == _address(scene, m):
                 continue  # one stack has one clock, however many clients it speaks for
-            nats = weight(ppm, error, other, its_error)
+            nats = weight(ppm, error, other, its_error, others)
             if nats:
                 says = "clocks equally fast" if nats > 0 else "clocks of two machines"
                 seen = f"{ppm:+.1f} and {other:+.1f} ppm, each within {error:.1f} and {its_error:.1f}"
@@ -64,9 +66,10 @@ def skew_of(member: Member) -> tuple[float, float] | None:
     return round(mean, 3), round(math.sqrt(max(1.0, chi) / sum(weights)), 3)
 
 
-def weight(a: float, a_error: float, b: float, b_error: float) -> float:
+def weight(a: float, a_error: float, b: float, b_error: float, others: int = 1) -> float:
     """Nats for two distinct skews (ppm, standard deviations): how likely their difference is on one host, against how
-    likely a clock of another host comes this near."""
+    likely a clock of another host comes this near. `PRIOR` suits some `FEW` others; among more of them, as many more
+    come near by chance, and the weight is less by the logarithm of that."""
     spread = math.sqrt(a_error**2 + b_error**2 + WANDER**2)
     apart = abs(a - b) / spread
     if apart > FAR:
@@ -74,7 +77,8 @@ def weight(a: float, a_error: float, b: float, b_error: float) -> float:
     if apart > WINDOW:
         return 0.0
     by_chance = max(_normal(b, math.hypot(DISCIPLINED, spread)), _normal(b, SPREAD))
-    return min(CAP, max(0.0, math.log(_normal(a - b, spread) / by_chance)))
+    nats = min(CAP, math.log(_normal(a - b, spread) / by_chance)) - math.log(max(1.0, others / FEW))
+    return max(0.0, nats)
 
 
 def _normal(x: float, deviation: float) -> float:
