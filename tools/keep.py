@@ -36,7 +36,8 @@ def main(arguments: Sequence[str]) -> int:
     shutil.rmtree(target, ignore_errors=True)
     target.mkdir(parents=True)
     for name in ("run.json", "switch.fdb.json", "timings.json"):
-        shutil.copyfile(run / name, target / name)
+        if (run / name).is_file():  # earlier runs lack some
+            shutil.copyfile(run / name, target / name)
     for name in arguments[1:]:
         labels = json.loads((run / f"{name}.labels.json").read_text(encoding="utf-8"))
         labels["capture"] = packed(run / labels["capture"], target)

@@ -5,7 +5,7 @@ Weights are nats, natural logarithms of P(seen | one host) / P(seen | two hosts)
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -179,7 +179,3 @@ class Grouping:
     pairs: tuple[Pair, ...] = ()
     pairs_left: int = 0
     notes: tuple[str, ...] = ()
-
-    def about(self, client: str) -> Iterator[Pair]:
-        """Pairs that `client` is in."""
-        return (pair for pair in self.pairs if client in (pair.a, pair.b))
