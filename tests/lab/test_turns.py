@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from nfsleuth.errors import NfsleuthError
+from nfsleuth.cli import main
+from nfsleuth.errors import Exit, NfsleuthError
 from nfsleuth.lab import record
 from nfsleuth.lab.experiment import load, read
 from nfsleuth.lab.turns import plan
@@ -99,3 +100,18 @@ def test_rounds_and_recordings_are_in_the_estimate():
     paper = load("paper")
     assert paper.path
     assert len(plan(paper).after) == 6  # four guests, and the two in user mode once more
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (["--only", "rtl8193"], "--only rtl8193: no client has that"),
+        (["--boots", "0"], "0 is not in the range"),
+    ],
+)
+def test_options_that_fit_nothing_are_a_message(capsys, tmp_path, words, why):
+    with pytest.raises(SystemExit) as ended:
+        main(["lab", "run", "path", *words, "-o", str(tmp_path / "out")])
+    assert ended.value.code == Exit.WRONG_USE
+    assert why in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()

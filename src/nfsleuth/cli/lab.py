@@ -95,9 +95,11 @@ def run(
     """Run an experiment: captures, labels, timings, a report.
 
     `nfsleuth lab list` names the experiments that ship. The folder holds report.md, a capture and its labels per
-    capture point, timings.json, run.json (versions, seed, what was left out) and the logs.
+    capture point, recordings inside QEMU, timings.json, run.json (versions, seed, what was left out) and the logs.
+    Ended by hand, a run without captures keeps the turns that are over.
 
-    Exit codes: 0 done, 2 wrong use or a wrong experiment file, 5 a part is missing, 6 a guest or server failed.
+    Exit codes: 0 done, 2 wrong use or a wrong experiment file, 5 a part is missing, 6 a guest or server failed, or it
+    was ended by hand.
     """
     from nfsleuth.lab import record
     from nfsleuth.lab.experiment import load, text_of
@@ -136,6 +138,8 @@ def _summary(done: Record) -> None:
     for name, count in done.dropped.items():
         if count:
             click.echo(f"gaps: {name}: the kernel dropped {count:,} frames")
+    if done.ended:
+        click.echo(f"{done.ended}: the turns that were over are kept")
     if done.kept:
         click.echo(f"kept: {done.kept}")
     click.echo(f"{done.folder / 'report.md'} has the rest.")

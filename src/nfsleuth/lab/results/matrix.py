@@ -209,8 +209,8 @@ def _failures(matrix: Matrix) -> list[str]:
     found: dict[tuple[str, str, bool], list[str]] = {}
     for cell in matrix.cells:
         if cell.why:
-            why = cell.why.replace(cell.nic, "these")  # a reason that names the model is one for several
-            found.setdefault((cell.backend, why, bool(cell.rates)), []).append(cell.nic)
+            why = cell.why.replace(f" of {cell.nic};", " of these;")  # a reason that names the model is one for several
+            found.setdefault((cell.backend, why, bool(cell.recorded)), []).append(cell.nic)
     return [
         f"{', '.join(nics)} on {backend}{' (other boots went well)' if some else ''}: {why}"
         for (backend, why, some), nics in found.items()
@@ -258,9 +258,10 @@ def _cheapest(mine: Sequence[Cell]) -> str:
     """By CPU time, which the load of the machine disturbs less than rates."""
     first, *rest = sorted((cell for cell in mine if cell.cpu), key=lambda cell: statistics.median(cell.cpu))
     ratio = bootstrapped_ratio(rest[-1].cpu, first.cpu)
+    sure = ratio is not None and ratio.low is not None and ratio.low > 1
     return (
         f"Least CPU time for an MB: {first.name}, {_cost(first)} ms; {rest[-1].name}, the dearest, takes "
-        f"{_interval(ratio)} times as much."
+        f"{_interval(ratio, 2)} times as much{'' if sure else ', if more at all'}."
     )
 
 
@@ -287,7 +288,8 @@ def _backends(matrix: Matrix, mine: Sequence[Cell]) -> str:
 def _slowest(mine: Sequence[Cell]) -> str:
     best, worst = mine[0], mine[-1]
     ratio = bootstrapped_ratio(best.rates, worst.rates)
-    return f"The choice matters: {best.name} reads {_interval(ratio)} times as fast as {worst.name}, the slowest."
+    said = f"{best.name} reads {_interval(ratio, 2)} times as fast as {worst.name}, the slowest"
+    return f"The choice matters: {said}." if _apart(best, worst) else f"The choice hardly matters: {said}, if at all."
 
 
 def _with_root(best: Cell, other: Cell) -> str:
