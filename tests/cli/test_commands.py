@@ -131,7 +131,9 @@ def test_a_group_of_commands_is_one_module(run: Run, monkeypatch: pytest.MonkeyP
     (tmp_path / "toy_commands.py").write_text(TOY)
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setitem(cli.COMMANDS, "toy", "toy_commands")
-    assert "  toy       Play.\n" in run("-h")[1]
+    code, out, err = run("-h")
+    assert (code, err) == (0, "")
+    assert "  toy       Play.\n" in out
     assert "  throw  Throw it.\n" in run("toy", "-h")[1]
     assert run("toy", "throw", "3") == (3, "", "")
     assert run("toy", "throw", "2") == (2, "", "nfsleuth: not that one\n")

@@ -114,16 +114,16 @@ def _beside(
     room: int,
     colour: bool,
 ) -> list[str]:
-    wrapped = [wrapped(text, room, WHY_LINES) or [""] for text in reasons]
-    why = _Column("Why", [lines[0] for lines in wrapped], most=room)
-    widest = max(columns(line) for lines in wrapped for line in lines)
+    texts = [wrapped(text, room, WHY_LINES) or [""] for text in reasons]
+    why = _Column("Why", [lines[0] for lines in texts], most=room)
+    widest = max(columns(line) for lines in texts for line in lines)
     why.cells.append(" " * widest)  # as wide as the widest of all lines, so that the host stands right of them
     indent = " " * _taken(shown)
     every = (*shown, why, *last)
     lines = [_heading(every)]
     for index, verdict in enumerate(verdicts):
         lines.append(GAP.join(_painted(c, index, verdict, colour) for c in every).rstrip())
-        lines += [indent + line for line in wrapped[index][1:]]
+        lines += [indent + line for line in texts[index][1:]]
     return lines
 
 
