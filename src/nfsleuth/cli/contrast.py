@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -71,8 +70,6 @@ def contrast(
     chance does as well and a false discovery rate of 5 %. Few clients give no conclusion, only a list of differences.
     Exit codes: 0 done, 2 wrong use, 3 a capture cannot be read, 4 no NFS in one.
     """
-    # Products of small matrices: OpenBLAS's further threads would only spin, a fifth of the time of a large trace.
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from nfsleuth.contrast import differences, draft, rank, runs
     from nfsleuth.report import contrast_words
 
