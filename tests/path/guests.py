@@ -18,6 +18,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from nfsleuth.lab.kernels import cache_folder
+
 QEMU = "qemu-system-x86_64"
 DRIVERS = {"rtl8139": "8139cp", "e1000": "e1000", "virtio-net-pci": "virtio_net"}
 SERVER = "10.0.2.2"
@@ -61,8 +63,9 @@ def missing() -> str:
 
 def kernel() -> Path | None:
     """The folder of a Debian kernel that the lab has fetched."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "nfsleuth" / "lab"
-    return next((f.parent for f in sorted(cache.glob("linux-image-6.1*/kernel.json")) if "cloud" not in str(f)), None)
+    return next(
+        (f.parent for f in sorted(cache_folder().glob("linux-image-6.1*/kernel.json")) if "cloud" not in str(f)), None
+    )
 
 
 @dataclass

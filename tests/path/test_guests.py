@@ -24,10 +24,11 @@ from nfsleuth.path.model import Direction, Recording
 from nfsleuth.path.process import Process
 from nfsleuth.path.tree import Tree, grow
 
+REQUIRED = os.environ.get("NFSLEUTH_LAB") == "required"  # then these fail where no guest can run
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.path,
-    pytest.mark.skipif(bool(guests.missing()), reason=guests.missing() or "-"),
+    pytest.mark.skipif(bool(guests.missing()) and not REQUIRED, reason=guests.missing() or "-"),
     pytest.mark.skipif(not perf_events.UPROBE.exists(), reason="this kernel has no uprobes"),
 ]
 PINGS = 23
