@@ -60,7 +60,9 @@ def documents() -> dict[Path, str]:
 def command_pages() -> str:
     """docs/cli.md: the help of every command, as a terminal shows it."""
     pages = ["# Commands", "Generated from `--help` by `make docs`."]
-    for line in command_lines(click.Context(cli.nfsleuth, info_name="nfsleuth")):
+    # A command keeps the help option that it is first asked for: it must be asked with the settings of a real run.
+    context = click.Context(cli.nfsleuth, info_name="nfsleuth", **cli.nfsleuth.context_settings)
+    for line in command_lines(context):
         pages += [f"## {line}", f"```text\n{output(f'{line} --help').rstrip()}\n```"]
     return "\n\n".join(pages) + "\n"
 
