@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nfsleuth.api.labels import label_document
-from nfsleuth.api.reading import PathLike, Progress, Reading, check_twice_readable, in_turn, stored_bytes
+from nfsleuth.api.reading import PathLike, Progress, Reading, in_turn, stored_bytes, twice
 from nfsleuth.api.rules import rules_of
 from nfsleuth.errors import Exit, NfsleuthError
 
@@ -36,8 +36,7 @@ def profiles(
     from nfsleuth.contrast.whose import Versions, blank, owners
     from nfsleuth.trace.tracker import Tracker
 
-    check_twice_readable(paths)
-    first, second = in_turn(progress, [sum(map(stored_bytes, paths)) / 2] * 2)
+    first, second = twice(paths, progress)
     reading, gatherer, versions = Reading(paths, progress=first), Gatherer(), Versions(nfs)
     for rows in reading:
         gatherer.add(rows)

@@ -112,11 +112,12 @@ def gathered(reading: Reading) -> TraceFacts:
     return gatherer.facts()
 
 
-def check_twice_readable(paths: Sequence[PathLike]) -> None:
-    """Complain about what cannot be read twice."""
+def twice(paths: Sequence[PathLike], progress: Progress | None) -> list[Progress | None]:
+    """Progress for two readings of a trace, half of it for each. Raises NfsleuthError for what cannot be read twice."""
     for path in paths:
         if os.fspath(path) == "-" or (Path(path).exists() and not (Path(path).is_file() or Path(path).is_dir())):
             raise NfsleuthError(f"{path}: is read twice here, which a pipe cannot be; save it to a file first")
+    return in_turn(progress, [sum(map(stored_bytes, paths)) / 2] * 2)
 
 
 def stored_bytes(path: PathLike) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from nfsleuth.api.reading import PathLike, Progress, Reading, check_twice_readable, gathered, in_turn, stored_bytes
+from nfsleuth.api.reading import PathLike, Progress, Reading, gathered, twice
 from nfsleuth.api.tables import ENDS_KEPT
 from nfsleuth.api.verdicts import conclude
 from nfsleuth.errors import NfsleuthError
@@ -43,14 +43,13 @@ def sharing(
     from nfsleuth.sharing.result import Sharing, files_of, hosts_of
     from nfsleuth.sharing.tally import Budget, Tally
 
-    check_twice_readable(paths)
+    half, rest = twice(paths, progress)
     try:
         budget = Budget(blocks=MOST_EXACT) if sample == "exact" else Budget()
         rate = sample if isinstance(sample, (int, float)) else 1.0
         tally = Tally(block=block, rate=rate, budget=budget, seed=seed)
     except ValueError as error:
         raise NfsleuthError(str(error)) from error
-    half, rest = in_turn(progress, [sum(map(stored_bytes, paths)) / 2] * 2)
     first = Reading(paths, progress=half)
     report = conclude(gathered(first), first.captures, rules=rules)
     reading, reader = Reading(paths, keep_calls=True, progress=rest), Reader()

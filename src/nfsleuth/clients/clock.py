@@ -51,7 +51,10 @@ def measured(rows: np.ndarray, ports: Mapping[int, int]) -> dict[int, Clock]:
     found = {}
     rows = rows[np.lexsort((rows["frame"], rows["time"], rows["uid"]))]
     starts = np.flatnonzero(np.diff(rows["uid"], prepend=-1))
-    for some in np.split(rows, starts[1:]) if len(rows) else ():
+    ends = np.append(starts[1:], len(rows))
+    enough = ends - starts >= FEWEST  # most connections are short
+    for start, end in zip(starts[enough].tolist(), ends[enough].tolist(), strict=True):
+        some = rows[start:end]
         uid = int(some[0]["uid"])
         clock = fit(some[some["port"] == ports[uid]]) if uid in ports else None
         if clock is not None:
