@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -11,7 +11,6 @@ from nfsleuth.api.reading import PathLike, Progress, Reading
 from nfsleuth.verdict.model import Capture
 
 if TYPE_CHECKING:
-    import numpy as np
     import polars as pl
 
     from nfsleuth.clients.trace_facts import TraceFacts
@@ -107,9 +106,10 @@ class TraceTables:
           are missing; `untimed_bytes`: of the RPC messages in them
         """
         from nfsleuth.report import tables
+        from nfsleuth.trace.rows import joined
         from nfsleuth.trace.tables import CONNECTION
 
-        return tables.connections(_stacked([r.connections for r in self._rows], CONNECTION))
+        return tables.connections(joined([r.connections for r in self._rows], CONNECTION))
 
     @cached_property
     def calls(self) -> pl.DataFrame:
@@ -136,11 +136,12 @@ class TraceTables:
         import polars as pl
 
         from nfsleuth.report import tables
+        from nfsleuth.trace.rows import joined
         from nfsleuth.trace.tables import CALL
 
         ends = self.connections
         frames = [tables.calls(r.calls, r.text, ends) for r in self._rows if len(r.calls)]
-        return pl.concat(frames) if frames else tables.calls(_stacked([], CALL), b"", ends)
+        return pl.concat(frames) if frames else tables.calls(joined([], CALL), b"", ends)
 
     @cached_property
     def identities(self) -> pl.DataFrame:
@@ -155,10 +156,11 @@ class TraceTables:
         import polars as pl
 
         from nfsleuth.report import tables
+        from nfsleuth.trace.rows import joined
         from nfsleuth.trace.tables import IDENTITY
 
         frames = [tables.identities(r.identities, r.text) for r in self._rows if len(r.identities)]
-        return pl.concat(frames) if frames else tables.identities(_stacked([], IDENTITY), b"")
+        return pl.concat(frames) if frames else tables.identities(joined([], IDENTITY), b"")
 
     @cached_property
     def neighbours(self) -> pl.DataFrame:
@@ -168,10 +170,11 @@ class TraceTables:
         - `ttl_min`, `ttl_max` u8; `frames` i64: how many; `first_frame` i64
         """
         from nfsleuth.report import tables
+        from nfsleuth.trace.rows import joined
         from nfsleuth.trace.tables import NEIGHBOUR
 
         # Each hand-out has all neighbours so far, so the last one that has any has them all.
-        latest = next((r.neighbours for r in reversed(self._rows) if len(r.neighbours)), _stacked([], NEIGHBOUR))
+        latest = next((r.neighbours for r in reversed(self._rows) if len(r.neighbours)), joined([], NEIGHBOUR))
         return tables.neighbours(latest)
 
     @cached_property
@@ -192,9 +195,3 @@ class TraceTables:
         return pl.DataFrame(rows, schema=columns, orient="row").with_columns(
             pl.col("first", "last").cast(pl.Datetime("ns", "UTC"))
         )
-
-
-def _stacked(arrays: Sequence[np.ndarray], dtype: np.dtype) -> np.ndarray:
-    import numpy as np
-
-    return np.concatenate([*arrays, np.empty(0, dtype)])

@@ -14,7 +14,7 @@ from nfsleuth.clients.facts import Link, Sighting
 from nfsleuth.clients.rates import Rates, measured
 from nfsleuth.clients.text import address_text, mac_text
 from nfsleuth.clients.trace_facts import TraceFacts
-from nfsleuth.trace.rows import Rows
+from nfsleuth.trace.rows import Rows, joined
 from nfsleuth.trace.tables import CLOCK, CONNECTION, INTERVAL, Identity, Neighbour
 
 BATCH = 1 << 14  # connections that are counted at once
@@ -75,21 +75,21 @@ class Gatherer:
         self._sampled = 0  # rows in `_clocks`
 
     def add(self, rows: Rows) -> None:
-        """Take in all rows but CALL; they are copied, the arrays may be used again."""
+        """Take in all rows but CALL. They are kept as they are, and must not be changed afterwards."""
         if len(rows.identities):
             self._hold(rows.identities, rows.text)
         if len(rows.intervals):
-            self._intervals.append(rows.intervals.copy())
+            self._intervals.append(rows.intervals)
             self._waiting += len(rows.intervals)
             if self._waiting >= MOST_INTERVALS:
                 self._measure()
         if len(rows.clocks):
-            self._clocks.append(rows.clocks.copy())
+            self._clocks.append(rows.clocks)
             self._sampled += len(rows.clocks)
             if self._sampled > MOST_SAMPLES:
                 self._thin()
         if len(rows.connections):
-            self._ended.append(rows.connections.copy())
+            self._ended.append(rows.connections)
             self._endings += len(rows.connections)
         if len(rows.neighbours):
             self._total += TraceFacts(link=_link(rows.neighbours))
@@ -114,13 +114,13 @@ class Gatherer:
 
     def _measure(self) -> None:
         """Add up the intervals that wait: many at a time, since each connection among them costs some Python."""
-        for uid, rates in measured(np.concatenate([*self._intervals, np.empty(0, INTERVAL)])).items():
+        for uid, rates in measured(joined(self._intervals, INTERVAL)).items():
             self._rates[uid] = self._rates[uid] + rates if uid in self._rates else rates
         self._intervals, self._waiting = [], 0
 
     def _thin(self) -> None:
         """Keep every other sample of each connection, and its first."""
-        rows = np.concatenate(self._clocks)
+        rows = joined(self._clocks, CLOCK)
         rows = rows[np.argsort(rows["uid"], kind="stable")]
         starts = np.flatnonzero(np.diff(rows["uid"], prepend=-1))
         place = np.arange(len(rows)) - np.repeat(starts, np.diff(starts, append=len(rows)))
@@ -129,7 +129,7 @@ class Gatherer:
 
     def _clocks_of(self, ended: np.ndarray) -> dict[int, clock.Clock]:
         """The clocks of the connections `ended`, whose samples are of no use afterwards."""
-        rows = np.concatenate([*self._clocks, np.empty(0, CLOCK)])
+        rows = joined(self._clocks, CLOCK)
         mine = np.isin(rows["uid"], ended["uid"])
         self._clocks, self._sampled = [rows[~mine]], int((~mine).sum())
         return clock.measured(rows[mine], dict(zip(ended["uid"].tolist(), ended["client_port"].tolist(), strict=True)))
@@ -137,8 +137,8 @@ class Gatherer:
     def _digest(self) -> None:
         """Count the connections that have ended, with their identities; keep the other identities."""
         self._measure()
-        ended = np.concatenate([*self._ended, np.empty(0, CONNECTION)])
-        held = np.concatenate([*self._pending, np.empty(0, PENDING)])
+        ended = joined(self._ended, CONNECTION)
+        held = joined(self._pending, PENDING)
         mine = np.isin(held["uid"], ended["uid"])
         texts = list(self._texts)
         if len(ended):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -30,3 +31,13 @@ class Rows:
     oddity_frames: np.ndarray
     intervals: np.ndarray = field(default_factory=lambda: np.empty(0, INTERVAL))
     clocks: np.ndarray = field(default_factory=lambda: np.empty(0, CLOCK))
+
+
+def joined(parts: Sequence[np.ndarray], dtype: np.dtype[np.void]) -> np.ndarray:
+    """A copy of all rows of `parts`, arrays of `dtype`, one after the other.
+
+    Rows with padding or arrays in them are copied as bytes: NumPy would copy field by field, 2 to 15 times slower.
+    """
+    as_bytes = np.dtype((np.void, dtype.itemsize))
+    copy: np.ndarray = np.concatenate([np.empty(0, as_bytes), *(part.view(as_bytes) for part in parts)]).view(dtype)
+    return copy

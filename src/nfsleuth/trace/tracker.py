@@ -17,7 +17,7 @@ import numpy as np
 from nfsleuth.capture.frames import FRAME, Chunk
 from nfsleuth.compiled import build_all, kernel
 from nfsleuth.trace import tables
-from nfsleuth.trace.rows import Rows
+from nfsleuth.trace.rows import Rows, joined
 from nfsleuth.trace.state import LARGEST_FRAME, Budget, Control, allocate
 
 # Counts of rows that start anew when they are handed out.
@@ -122,12 +122,12 @@ class Tracker:
         counts = (int(s["control"][cell]) for cell in (*HANDED_OUT, Control.NEIGHBOURS))
         connections, identities, calls, intervals, clocks, text, known = counts
         rows = Rows(
-            connections=s["closed"][:connections].copy(),
-            identities=s["identities"][:identities].copy(),
-            calls=s["calls"][:calls].copy(),
-            neighbours=s["neighbours"][: known if neighbours else 0].copy(),
-            intervals=s["intervals"][:intervals].copy(),
-            clocks=s["clocks"][:clocks].copy(),
+            connections=joined([s["closed"][:connections]], tables.CONNECTION),
+            identities=joined([s["identities"][:identities]], tables.IDENTITY),
+            calls=joined([s["calls"][:calls]], tables.CALL),
+            neighbours=joined([s["neighbours"][: known if neighbours else 0]], tables.NEIGHBOUR),
+            intervals=joined([s["intervals"][:intervals]], tables.INTERVAL),
+            clocks=joined([s["clocks"][:clocks]], tables.CLOCK),
             text=s["text"][:text].tobytes(),
             oddities=s["oddities"].copy(),
             oddity_frames=s["oddity_frames"].copy(),
