@@ -10,10 +10,13 @@ import importlib
 import json
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from nfsleuth.compiled import lean
 
 
 def dtype_of(spelled: Any) -> np.dtype[Any]:
@@ -55,8 +58,10 @@ def adapter_source(kinds: list[list[Any]], returns: int | None) -> str:
     return "\n".join(lines) + "\n"
 
 
-def compile_kernel(kernel: Any, kinds: list[list[Any]], stem: Path) -> None:
-    """Compile one kernel for one set of argument types and write its two files."""
+def compile_kernel(
+    kernel: Any, kinds: list[list[Any]], stem: Path, optimise: Callable[[Any], None] | None = None
+) -> None:
+    """Compile one kernel for one set of argument types and write its two files. optimise: see `lean.strip`."""
     import llvmlite.binding as llvm
 
     numba: Any = importlib.import_module("numba")
@@ -82,6 +87,8 @@ def compile_kernel(kernel: Any, kinds: list[list[Any]], stem: Path) -> None:
     names: dict[str, Any] = {"carray": numba.carray, "kernel": kernel}
     exec(compile(adapter_source(kinds, returns), "<adapter>", "exec"), names)  # noqa: S102 - our own text, from above
     compiled = numba.cfunc(types.void(*c_types))(names["adapter"])
+    if optimise is not None:
+        optimise(compiled._library)
 
     module = llvm.parse_assembly(compiled.inspect_llvm())
     symbol = compiled.native_name
@@ -122,9 +129,10 @@ def _write(path: Path, content: bytes) -> None:
 def main() -> int:
     """Compile what standard input asks for: [module, [[kernel, kinds, stem], ...]]."""
     module_name, jobs = json.load(sys.stdin)
+    optimise = lean.strip(importlib.import_module("numba"))
     module = importlib.import_module(module_name)
     for name, kinds, stem in jobs:
-        compile_kernel(getattr(module, name), kinds, Path(stem))
+        compile_kernel(getattr(module, name), kinds, Path(stem), optimise)
     return 0
 
 
