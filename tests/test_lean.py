@@ -13,10 +13,9 @@ import pytest
 from nfsleuth.compiled import lean
 
 BUILD = """
-    import json, sys
+    import llvmlite.binding as llvm
     import numba
     from nfsleuth.compiled import lean
-    before = vars(numba.core.codegen.CPUCodeLibrary)["_optimize_final_module"]
     optimise = lean.strip(numba)
 
     @numba.njit(no_cpython_wrapper=True)
@@ -24,10 +23,10 @@ BUILD = """
         return 3 * x
 
     compiled = numba.cfunc("int64(int64)")(lambda x: part(x) + part(x + 1))
-    plain = compiled.inspect_llvm()
-    optimise(compiled._library)
-    lines = [compiled.inspect_llvm().count(" call "), plain.count(" call ")]
-    print(json.dumps([optimise is before, lines[0] < lines[1]]))
+    module = llvm.parse_assembly(compiled.inspect_llvm())
+    before = str(module).count(" call ")
+    optimise(compiled._library, module)
+    print(str(module).count(" call ") < before)
 """
 
 
@@ -44,4 +43,4 @@ def test_parts_are_optimised_only_with_the_entry_that_they_are_built_into() -> N
     run = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(BUILD)], capture_output=True, text=True, timeout=300, check=False
     )
-    assert run.stdout.strip() == "[true, true]", run.stderr[-2000:]
+    assert run.stdout.strip() == "True", run.stderr[-2000:]

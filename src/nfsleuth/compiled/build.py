@@ -59,7 +59,7 @@ def adapter_source(kinds: list[list[Any]], returns: int | None) -> str:
 
 
 def compile_kernel(
-    kernel: Any, kinds: list[list[Any]], stem: Path, optimise: Callable[[Any], None] | None = None
+    kernel: Any, kinds: list[list[Any]], stem: Path, optimise: Callable[[Any, Any], None] | None = None
 ) -> None:
     """Compile one kernel for one set of argument types and write its two files. optimise: see `lean.strip`."""
     import llvmlite.binding as llvm
@@ -87,8 +87,6 @@ def compile_kernel(
     names: dict[str, Any] = {"carray": numba.carray, "kernel": kernel}
     exec(compile(adapter_source(kinds, returns), "<adapter>", "exec"), names)  # noqa: S102 - our own text, from above
     compiled = numba.cfunc(types.void(*c_types))(names["adapter"])
-    if optimise is not None:
-        optimise(compiled._library)
 
     module = llvm.parse_assembly(compiled.inspect_llvm())
     symbol = compiled.native_name
@@ -97,6 +95,8 @@ def compile_kernel(
     for value in (*module.functions, *module.global_variables):
         if not value.is_declaration and value.name != symbol:
             value.linkage = "internal"
+    if optimise is not None:  # now that no part can be called from elsewhere: one that has one caller becomes part of it
+        optimise(compiled._library, module)
     code = _object_code(llvm, module)
     missing = [f.name for f in module.functions if f.is_declaration and f.name.startswith(("numba_", "NRT_"))]
     _write(stem.with_name(stem.name + ".o"), code)

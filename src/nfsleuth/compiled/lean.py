@@ -19,15 +19,15 @@ KNOWN = ("0.68",)  # versions of Numba whose internals are these
 NOWHERE = 1  # address of machine code that does not exist
 
 
-def strip(numba: Any) -> Callable[[Any], None] | None:
+def strip(numba: Any) -> Callable[[Any, Any], None] | None:
     """Take out of `numba` what is not needed, for the rest of this process, which must not call anything it compiles.
 
-    Returns what optimises a code library, which is no longer done by itself; None: this Numba is left as it is.
+    Returns what optimises a module, (code library that it is from, module), which is no longer done by itself; None:
+    this Numba is left as it is.
     """
     if not numba.__version__.startswith(KNOWN):
         return None
     codegen: Any = importlib.import_module("numba.core.codegen")
-    optimise: Callable[[Any], None] = codegen.CPUCodeLibrary._optimize_final_module
     codegen.CPUCodeLibrary._optimize_final_module = lambda _library: None
     codegen.JITCPUCodegen._add_module = lambda _codegen, _module: None
     importlib.import_module("numba.core.cpu").CPUContext.get_executable = _executable
@@ -35,7 +35,13 @@ def strip(numba: Any) -> Callable[[Any], None] | None:
     event.start_event = event.end_event = lambda *_arguments, **_keywords: None
     for kind in (numba.types.Record, numba.types.NestedArray):
         kind.__repr__ = _remembered(kind.__repr__)
-    return optimise
+    return _optimise
+
+
+def _optimise(library: Any, module: Any) -> None:
+    """What Numba does with a module at the end: its passes, as they are set up for this processor."""
+    manager, builder = library.codegen._module_pass_manager()
+    manager.run(module, builder)
 
 
 def _executable(_context: Any, library: Any, description: Any, environment: Any) -> Any:
