@@ -24,7 +24,6 @@ Examples:
   nfsleuth contrast --label native=a.pcap --label native=b.pcap --label vm=c.pcap --label vm=d.pcap
   nfsleuth contrast --labels lab/*.labels.json --by network --only native --only user-nat
 """
-LONGEST = 60  # characters of a label, as in label files
 NFS_VERSIONS = ["2", "3", "4.0", "4.1", "4.2"]
 
 
@@ -156,6 +155,8 @@ def _read(
 
 
 def _label(text: str) -> tuple[str, str]:
+    from nfsleuth.contrast.labels import LONGEST
+
     name, equals, capture = text.partition("=")
     if not equals or not name.strip() or not capture:
         raise NfsleuthError(f"--label {text}: NAME=CAPTURE is expected, such as native=office.pcap")
