@@ -136,17 +136,15 @@ def require_nfs(report: Report, quiet: bool) -> Exit:
     """The exit code for a report; says what to look at where no client was found."""
     if report.clients:
         return Exit.DONE
-    if not quiet:
-        click.echo(f"nfsleuth: {_nothing(report)}", err=True)
+    notice(_nothing(report), quiet=quiet)
     return Exit.NO_NFS
 
 
 def _nothing(report: Report) -> str:
     from nfsleuth.report import words
-    from nfsleuth.report.escape import visible
 
     frames = sum(c.frames for c in report.captures)
-    where = visible(report.captures[0].path) if len(report.captures) == 1 else f"{len(report.captures)} captures"
+    where = report.captures[0].path if len(report.captures) == 1 else f"{len(report.captures)} captures"
     if not frames:
         return f"no NFS in {where}: no frames in it; was something filtered away?"
     odd = "".join(f", {words.oddity(name)} {count:,}" for name, count, _ in words.oddities(report)[:3])
@@ -160,7 +158,7 @@ def _nothing(report: Report) -> str:
 def watching(quiet: bool) -> Iterator[Progress | None]:
     """A progress bar on stderr if a person watches and waits; a notice if the kernels have to be compiled first."""
     if not quiet and not kernel_cache.is_compiled():
-        click.echo(f"nfsleuth: {COMPILING}", err=True)
+        notice(COMPILING)
     bar = _Bar() if sys.stderr.isatty() and not quiet else None
     try:
         yield bar
@@ -214,6 +212,14 @@ def terminal_width() -> int:
 def colourful() -> bool:
     """Whether to colour: on a terminal that can, unless NO_COLOR (https://no-color.org) is set."""
     return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def notice(text: str, *, quiet: bool = False) -> None:
+    """Tell the person at the terminal, unless they asked for quiet; `text` may hold anything that a capture says."""
+    if not quiet:
+        from nfsleuth.report.escape import visible
+
+        click.echo(f"nfsleuth: {visible(text)}", err=True)
 
 
 def put(text: str) -> None:

@@ -105,12 +105,11 @@ def _code(found: Sharing, quiet: bool) -> Exit:
     """The exit code; says why nothing was found."""
     if found.hosts:
         return Exit.DONE
-    if not quiet:
-        from nfsleuth.report import sharing_text
+    from nfsleuth.report import sharing_text
 
-        why = " ".join(sharing_text.unknown(found))
-        nothing = "no READs found" if found.clients else "no NFS found"
-        click.echo(f"nfsleuth: {nothing}; {why or 'capture while guests read'}", err=True)
+    why = " ".join(sharing_text.unknown(found))
+    nothing = "no READs found" if found.clients else "no NFS found"
+    options.notice(f"{nothing}; {why or 'capture while guests read'}", quiet=quiet)
     return Exit.NO_NFS
 
 
