@@ -51,14 +51,11 @@ COMPUTES = {
 EXCEPTIONS = {
     ("trace.state", "secrets"): "the seed of the hash tables: one read of the system's random source per tracker",
     ("sharing.tally", "secrets"): "the seed of its hash table, as of the tracker's",
-    ("evidence", "importlib"): "finds the heuristics: modules of the package itself",
-    ("evidence", "pkgutil"): "the same",
-    ("hosts.signs", "importlib"): "finds the signs: modules of the package itself",
-    ("hosts.signs", "pkgutil"): "the same",
+    ("evidence.registry", "importlib"): "finds the heuristics: modules of the packages themselves",
+    ("evidence.registry", "pkgutil"): "the same",
     ("evidence.data", "importlib"): "the tables that come with the package, read as resources",
     ("report.csv_report", "io"): "StringIO, text in memory",
-    ("report.figures", "io"): "BytesIO, a file in memory",
-    ("report.plots", "io"): "StringIO, text in memory",
+    ("report.figures", "io"): "BytesIO and StringIO, files in memory",
 }  # fmt: skip
 BUILTINS = {"open", "print", "input", "exec", "eval", "breakpoint"}
 # Functions of libraries above that read or write files or look at the clock.

@@ -9,6 +9,7 @@ import pytest
 from bandwidth.flow import Link, reads, slow_guest
 from bandwidth.test_profile import STUDY, rates
 from bandwidth.test_rates import rates as rates_of
+from nfsleuth.bandwidth.numbers import Interval
 from nfsleuth.bandwidth.profile import Profile
 from nfsleuth.bandwidth.recognise import recognise
 from nfsleuth.bandwidth.timings import Timings, Trial
@@ -185,3 +186,7 @@ def test_tables_fit_a_terminal():
     assert "ended early: it hung" in text
     assert max(map(len, profile_text.profile(STUDY).splitlines())) <= 80
     assert "nothing in it" in profile_text.profile(Profile())
+
+
+def test_error_bars_reach_to_zero_and_are_none_without_an_interval():
+    assert figures._ends(Interval(5.0, 0.0, 8.0), Interval(4.0, None, None)) == ([5.0, 0.0], [3.0, 0.0])

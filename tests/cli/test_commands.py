@@ -12,29 +12,13 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from cli.conftest import Run
 from nfsleuth import api, cli, kernel_cache
 from nfsleuth.cli import calls as calls_command
 from nfsleuth.errors import Exit, NfsleuthError
 from nfsleuth.report import frames, tables
 from nfsleuth.verdict.model import Report
 from report import make
-
-Run = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Run a command line in this process: its exit code, standard output and standard error."""
-    monkeypatch.setattr(kernel_cache, "is_compiled", lambda: True)
-    monkeypatch.setattr(kernel_cache, "mark_compiled", lambda: None)
-
-    def run(*arguments: str) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as ended:
-            cli.main(arguments)
-        out, err = capsys.readouterr()
-        return int(ended.value.code or 0), out, err
-
-    return run
 
 
 @pytest.fixture

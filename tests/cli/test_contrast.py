@@ -3,11 +3,12 @@
 import json
 import subprocess
 import sys
+from functools import partial
 
 import pytest
 
 from contrast import plant
-from nfsleuth import api, cli
+from nfsleuth import api
 from nfsleuth.errors import Exit
 
 NOTHING = b"\xd4\xc3\xb2\xa1\x02\x00\x04\x00" + bytes(8) + b"\x00\x00\x04\x00\x01\x00\x00\x00"  # a pcap without frames
@@ -34,33 +35,31 @@ def folder(tmp_path_factory):
     return made
 
 
-def run(capsys, *arguments):
-    with pytest.raises(SystemExit) as ended:
-        cli.main(["contrast", *map(str, arguments)])
-    out = capsys.readouterr()
-    return ended.value.code, out.out, out.err
+@pytest.fixture
+def contrast(run):
+    return partial(run, "contrast")
 
 
-def test_labels_by_capture(capsys, folder, tmp_path, monkeypatch):
+def test_labels_by_capture(contrast, folder, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     labels = ("--label", f"a={folder / 'a.pcap'}", "--label", f"b={folder / 'b.pcap'}", "-q")
-    code, out, _ = run(capsys, *labels, "--write-rule", "lock_type", "--html", "page.html", "--sequence")
+    code, out, _ = contrast(*labels, "--write-rule", "lock_type", "--html", "page.html", "--sequence")
     assert code == Exit.DONE
     assert "nfs4.LOCK.locktype" in out
     assert "the same" in out
     assert max(map(len, out.splitlines())) <= 80
     assert 'RULE = "lock_type"' in (tmp_path / "lock_type.py").read_text()
     assert "nfs4.LOCK.locktype" in (tmp_path / "page.html").read_text()
-    code, _, err = run(capsys, *labels, "--write-rule", "lock_type")
+    code, _, err = contrast(*labels, "--write-rule", "lock_type")
     assert code == Exit.WRONG_USE
     assert "is there already" in err
-    code, _, err = run(capsys, *labels, "--write-rule", "other_rule", "--field", "nfs4.READ.count")
+    code, _, err = contrast(*labels, "--write-rule", "other_rule", "--field", "nfs4.READ.count")
     assert "is in no finding" in err
 
 
-def test_label_files(capsys, folder):
+def test_label_files(contrast, folder):
     files = (folder / "a.labels.json", folder / "b.labels.json")
-    code, out, _ = run(capsys, "--labels", *files, "--by", "kind", "--json", "-q")
+    code, out, _ = contrast("--labels", *files, "--by", "kind", "--json", "-q")
     assert code == Exit.DONE
     answer = json.loads(out)
     assert answer["labels"] == {"a": 8, "b": 8}
@@ -69,11 +68,11 @@ def test_label_files(capsys, folder):
     assert all(side["frame"] for side in answer["findings"][0]["sides"])
 
 
-def test_two_captures(capsys, folder):
-    code, out, _ = run(capsys, folder / "one.pcap", folder / "b.pcap", "-q")
+def test_two_captures(contrast, folder):
+    code, out, _ = contrast(folder / "one.pcap", folder / "b.pcap", "-q")
     assert code == Exit.DONE
     assert "Cannot conclude" in out
-    assert run(capsys, folder / "a.pcap", folder / "b.pcap", "--nfs", "3", "-q")[0] == Exit.DONE
+    assert contrast(folder / "a.pcap", folder / "b.pcap", "--nfs", "3", "-q")[0] == Exit.DONE
 
 
 def test_progress_goes_on_over_all_captures_and_readings(folder):
@@ -125,9 +124,9 @@ def test_progress_goes_on_over_all_captures_and_readings(folder):
         (("--labels", "missing.labels.json", "--by", "kind"), Exit.UNREADABLE, "cannot be read"),
     ],
 )
-def test_each_mistake_is_named(capsys, folder, monkeypatch, arguments, code, says):
+def test_each_mistake_is_named(contrast, folder, monkeypatch, arguments, code, says):
     monkeypatch.chdir(folder)
-    got, _, err = run(capsys, *arguments, "-q")
+    got, _, err = contrast(*arguments, "-q")
     assert (got, says in err) == (code, True), err
     assert len(err.strip().splitlines()) == 1
 

@@ -5,33 +5,17 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from cli.conftest import Run
 from conftest import CAPTURES
-from nfsleuth import cli, kernel_cache
 from nfsleuth.errors import Exit
 from nfsleuth.report.escape import columns
 
 OFFICE = CAPTURES / "office.pcapng"
 GOLDEN = Path(__file__).parents[1] / "golden" / "office.pcapng.hosts.txt"
-Run = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
-    monkeypatch.setattr(kernel_cache, "is_compiled", lambda: True)
-    monkeypatch.setattr(kernel_cache, "mark_compiled", lambda: None)
-
-    def run(*arguments: object) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as ended:
-            cli.main([str(argument) for argument in arguments])
-        out, err = capsys.readouterr()
-        return int(ended.value.code or 0), out, err
-
-    return run
 
 
 @pytest.fixture

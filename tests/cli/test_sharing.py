@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 
 import polars as pl
@@ -10,26 +11,19 @@ import pytest
 
 import packets as p
 from conftest import CAPTURES
-from nfsleuth.cli import main
 
 OFFICE = str(CAPTURES / "office.pcapng")
 
 
 @pytest.fixture
-def run(capsys):
-    def run(*arguments):
-        with pytest.raises(SystemExit) as ended:
-            main(["sharing", "-q", *arguments])
-        out, err = capsys.readouterr()
-        return ended.value.code, out, err
-
-    return run
+def sharing(run):
+    return partial(run, "sharing", "-q")
 
 
-def test_office(run, tmp_path: Path):
+def test_office(sharing, tmp_path: Path):
     """Two guests behind one SLiRP read the same 64 KiB."""
     page, rows, plot = (str(tmp_path / name) for name in ("page.html", "rows.parquet", "plot.svg"))
-    code, out, _ = run(OFFICE, "--cache", "64K", "--cache", "1G", "--html", page, "--parquet", rows, "--plot", plot)
+    code, out, _ = sharing(OFFICE, "--cache", "64K", "--cache", "1G", "--html", page, "--parquet", rows, "--plot", plot)
     assert code == 0
     assert out.startswith("7 hosts read 549 kB, ")
     assert max(map(len, out.splitlines())) <= 80
@@ -40,8 +34,8 @@ def test_office(run, tmp_path: Path):
     assert Path(plot).read_text().startswith("<?xml")
 
 
-def test_json(run):
-    code, out, _ = run(OFFICE, "--json", "--block", "512", "--sample", "exact")
+def test_json(sharing):
+    code, out, _ = sharing(OFFICE, "--json", "--block", "512", "--sample", "exact")
     found = json.loads(out)
     assert (code, found["exact"], found["block"]) == (0, True, 512)
     host = next(h for h in found["hosts"] if h["grouped"])
@@ -61,14 +55,14 @@ def test_json(run):
         (["--parquet", "/nowhere/x"], "no folder"),
     ],
 )
-def test_wrong_use_is_2(run, wrong, said):
-    code, out, err = run(OFFICE, *wrong)
+def test_wrong_use_is_2(sharing, wrong, said):
+    code, out, err = sharing(OFFICE, *wrong)
     assert (code, out) == (2, "")
     assert said in err
 
 
-def test_a_pipe_cannot_be_read_twice(run):
-    code, _, err = run("-")
+def test_a_pipe_cannot_be_read_twice(sharing):
+    code, _, err = sharing("-")
     assert code == 2
     assert "read twice" in err
 
@@ -81,19 +75,14 @@ def capture(tmp_path, *exchanges):
     return str(tmp_path / "made.pcap")
 
 
-def test_no_nfs_and_no_reads_are_4(tmp_path, capsys):
-    def run(*arguments):
-        with pytest.raises(SystemExit) as ended:
-            main(["sharing", *arguments])
-        return ended.value.code, *capsys.readouterr()
-
-    code, out, err = run(capture(tmp_path))
+def test_no_nfs_and_no_reads_are_4(tmp_path, run):
+    code, out, err = run("sharing", capture(tmp_path))
     assert (code, out) == (4, "")
     assert "no NFS found" in err
-    code, out, err = run(capture(tmp_path, (p.call(1, p.NFS, 3, 1, p.opaque(b"f")), p.reply(1, p.u32(70)))))
+    code, out, err = run("sharing", capture(tmp_path, (p.call(1, p.NFS, 3, 1, p.opaque(b"f")), p.reply(1, p.u32(70)))))
     assert (code, out) == (4, "")
     assert "no READs found" in err
     secret = p.call(1, p.NFS, 4, 1, b"\xff" * 64, credential=p.auth_gss(3), verifier=p.auth(6, bytes(28)))
-    code, _, err = run(capture(tmp_path, (secret, p.reply(1, b"\xff" * 64, verifier=p.auth(6, bytes(28))))))
+    code, _, err = run("sharing", capture(tmp_path, (secret, p.reply(1, b"\xff" * 64, verifier=p.auth(6, bytes(28))))))
     assert code == 4
     assert "encrypted (krb5p): nothing can be known" in err

@@ -145,6 +145,17 @@ def test_a_masked_field_is_compared_by_form():
     assert [(f.path, f.question.kind) for f in result.findings] == [("nfs4.OPEN.id", "form")]
 
 
+def test_guests_behind_one_mac_count_once_and_a_mac_that_was_not_kept_is_no_mistake():
+    found = two_kinds(4)
+    for n, profile in enumerate(found):
+        profile.contexts.add("eth")
+        profile.see([("eth.src.scope", profile.label)])
+        if n % 2:
+            profile.see([("eth.src", f"52:54:00:00:00:{n:02x}")])
+    (asked,) = [one for one in questions.about(found, set()) if one.path == "eth.src.scope"]
+    assert asked.who.tolist() == [0, 1, 3, 4, 5, 7]  # of each label those with a MAC, and one of those without
+
+
 def test_a_difference_of_versions_is_no_finding():
     found = [client("a", n, {"nfs4.OPEN.x": "3"}, version="3" if n < 6 else "4.0") for n in range(8)]
     found += [

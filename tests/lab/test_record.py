@@ -36,7 +36,7 @@ def lab(monkeypatch, tmp_path):
     monkeypatch.setattr(supervise, "apart", apart)
     monkeypatch.setattr(record.parts, "fitted", lambda experiment: (experiment, {}))
     monkeypatch.setattr(record, "_kernels", lambda *_: {})
-    monkeypatch.setattr(record, "_library", lambda *_: None)
+    monkeypatch.setattr(record, "_libslirp", lambda *_: None)
     return run
 
 

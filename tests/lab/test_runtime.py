@@ -12,6 +12,7 @@ import struct
 import subprocess
 import sys
 import time
+from importlib.resources import files
 from pathlib import Path
 
 import pytest
@@ -35,7 +36,7 @@ from nfsleuth.lab import (
     servers,
     supervise,
 )
-from nfsleuth.lab.agents import Agent
+from nfsleuth.lab.agents import AWAITED, Agent
 from nfsleuth.lab.experiment import load, read
 from nfsleuth.lab.model import Workload
 from nfsleuth.lab.network import Network
@@ -263,8 +264,8 @@ def test_an_agent_is_heard_and_told(tmp_path):
     ("script", "why"),
     [
         ("echo @lab failed mount: no route", "mount: no route"),
-        ("echo panic", "ended before 'ready'.*panic"),
-        ("sleep 60", "no 'ready' within 0 s"),
+        ("echo panic", "ended before it could mount .*panic"),
+        ("sleep 60", "did not mount within 0 s; perhaps the server does not answer"),
     ],
 )
 def test_a_guest_that_fails_is_named_with_its_last_words(tmp_path, script, why):
@@ -276,6 +277,33 @@ def test_a_guest_that_fails_is_named_with_its_last_words(tmp_path, script, why):
         running.kill()
     assert caught.value.exit_code == Exit.LAB_FAILED
     assert running.ended(1)
+
+
+@pytest.mark.parametrize(
+    ("mark", "why"),
+    [
+        (
+            "recording",
+            "get to the reads that are recorded within 0 s; perhaps the mount hangs, or the NIC loses frames",
+        ),
+        ("worked", "finish its work within 0 s; perhaps the mount hangs, or the NIC loses frames"),
+        ("surprise", "say 'surprise' within 0 s"),
+    ],
+)
+def test_a_guest_that_hangs_is_told_in_one_line(tmp_path, mark, why):
+    """Which guest, what was waited for and how long, what may be the cause, where to look."""
+    running = agent(tmp_path, "sleep 60")
+    try:
+        with pytest.raises(NfsleuthError) as caught:
+            running.expect(mark, 0.01)
+    finally:
+        running.kill()
+    assert caught.value.message == f"web01: did not {why}; see web01.log among the logs"
+
+
+def test_what_is_waited_for_is_what_an_agent_says():
+    script = files("nfsleuth.lab").joinpath("agent.sh").read_text().replace('"', "")
+    assert [mark for mark in AWAITED if f"say {mark}" not in script] == []
 
 
 def test_frames_that_the_kernel_dropped_are_counted(tmp_path):

@@ -66,3 +66,13 @@ def test_two_kinds_are_wanted(boots):
 def test_what_a_method_cannot_tell_is_left_out():
     assert "memory" not in measures(*boot("user", 0))
     assert "whole" not in measures(replace(boot("user", 0)[0], events=boot("user", 0)[0].events[:0]), None)
+
+
+def test_names_out_of_a_file_are_made_visible_and_fit():
+    user, tap = boot("user", 0), boot("tap", 1)
+    odd = replace(user[0], guest=replace(user[0].guest, nics=("\x1b[2J" + "n" * 100,)))
+    text = shown(compare([(odd, user[1]), tap]))
+    assert "\x1b" not in text
+    assert r"A: \x1b[2Jnnn" in text
+    assert "B: rtl8139 on tap, 1 boot\n" in text
+    assert max(map(len, text.splitlines())) <= 80

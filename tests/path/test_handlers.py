@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.server
+import lzma
 import shutil
 import subprocess
 import threading
@@ -165,6 +166,34 @@ def test_debuginfod_is_asked_where_it_is_named(tmp_path, monkeypatch):
         assert "card_receive" in elf.read(stripped).named()
         server.shutdown()
     assert "card_receive" in elf.read(stripped).named(), "kept"
+
+
+def test_what_breaks_off_is_not_kept(tmp_path, monkeypatch):
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200)
+            self.send_header("Content-Length", "1000")
+            self.end_headers()
+            self.wfile.write(b"\x7fELF")
+
+        def log_message(self, *args):
+            pass
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        monkeypatch.setenv("DEBUGINFOD_URLS", f"http://127.0.0.1:{server.server_port}")
+        assert elf.debug_file("ab" * 20) is None
+        server.shutdown()
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+@pytest.mark.parametrize("content", [b"no xz", lzma.compress(b"names")[:-1], lzma.compress(bytes(2000))])
+def test_a_compressed_section_that_is_damaged_or_grows(monkeypatch, content):
+    monkeypatch.setattr(elf, "LONGEST_SECTION", 1000)
+    with pytest.raises((ValueError, lzma.LZMAError)):
+        elf._unpacked(content)
+    assert elf._unpacked(lzma.compress(b"names")) == b"names"
 
 
 @installed

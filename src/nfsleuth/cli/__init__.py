@@ -80,9 +80,9 @@ class _Commands(click.Group):
             code = int(super().invoke(ctx))
             sys.stdout.flush()
         except NfsleuthError as error:
-            from nfsleuth.report.escape import visible
+            from nfsleuth.cli import options
 
-            click.echo(f"nfsleuth: {visible(error.message)}", err=True)
+            options.notice(error.message)
             code = error.exit_code
         except BrokenPipeError:
             # What is still buffered has nowhere to go; without this, Python would complain about it at its exit.

@@ -55,8 +55,7 @@ def calls(captures: tuple[str, ...], *, as_json: bool, parquet: str | None, clie
             _print(found)
     if found.rows:
         return Exit.DONE
-    if not quiet:
-        click.echo(f"nfsleuth: no calls{f' of {client}' if client else ''} found", err=True)
+    options.notice(f"no calls{f' of {client}' if client else ''} found", quiet=quiet)
     return Exit.NO_NFS
 
 

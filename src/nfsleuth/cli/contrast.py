@@ -24,7 +24,6 @@ Examples:
   nfsleuth contrast --label native=a.pcap --label native=b.pcap --label vm=c.pcap --label vm=d.pcap
   nfsleuth contrast --labels lab/*.labels.json --by network --only native --only user-nat
 """
-LONGEST = 60  # characters of a label, as in label files
 NFS_VERSIONS = ["2", "3", "4.0", "4.1", "4.2"]
 
 
@@ -88,9 +87,8 @@ def contrast(
         result = rank.contrast(clients, masked, seed=seed)
         differing = [] if result.can_conclude else differences.differences(clients, masked)
     aligned = _aligned(clients) if sequence or html else None
-    if not quiet:
-        for note in notes:
-            click.echo(f"nfsleuth: {_visible(note)}", err=True)
+    for note in notes:
+        options.notice(note, quiet=quiet)
     if html:
         from nfsleuth import __version__
         from nfsleuth.report import contrast_html
@@ -99,11 +97,7 @@ def contrast(
     if write_rule:
         finding = _chosen(result, field)
         options.write(f"{write_rule}.py", draft.draft(write_rule, finding, result, clients))
-        if not quiet:
-            click.echo(
-                f"nfsleuth: drafted {write_rule}.py from {_visible(finding.path)}; docs/contrast.md says how to go on",
-                err=True,
-            )
+        options.notice(f"drafted {write_rule}.py from {finding.path}; docs/contrast.md says how to go on", quiet=quiet)
     if as_json:
         from nfsleuth.report import contrast_json
 
@@ -116,12 +110,6 @@ def contrast(
         if sequence and aligned:
             options.put("\n" + contrast_text.sequence(*aligned, width, colour=options.colourful()))
     return Exit.DONE
-
-
-def _visible(text: str) -> str:
-    from nfsleuth.report.escape import visible
-
-    return visible(text)
 
 
 def _read(
@@ -156,6 +144,8 @@ def _read(
 
 
 def _label(text: str) -> tuple[str, str]:
+    from nfsleuth.contrast.labels import LONGEST
+
     name, equals, capture = text.partition("=")
     if not equals or not name.strip() or not capture:
         raise NfsleuthError(f"--label {text}: NAME=CAPTURE is expected, such as native=office.pcap")

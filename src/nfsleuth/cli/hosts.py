@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Unpack
+
 import click
 
 from nfsleuth.cli import options
-from nfsleuth.errors import NfsleuthError
 
 EXAMPLES = """
 \b
@@ -18,10 +19,7 @@ Examples:
 
 @click.command(epilog=EXAMPLES)
 @options.captures
-@options.fdb
-@options.lldp
-@options.inventory
-@options.link_speed
+@options.tables
 @click.option("--pairs", is_flag=True, help="Show every pair that a sign is about, and the signs for and against.")
 @options.as_json
 @click.option("--csv", metavar="FILE", help="Write a CSV line per client to FILE; - is stdout.")
@@ -31,16 +29,13 @@ Examples:
 def hosts(
     captures: tuple[str, ...],
     *,
-    fdb: tuple[str, ...],
-    lldp: tuple[str, ...],
-    inventory: tuple[str, ...],
-    link_speed: str | None,
     pairs: bool,
     as_json: bool,
     csv: str | None,
     rules: str | None,
     prior: tuple[str, ...],
     quiet: bool,
+    **tables: Unpack[options.Tables],
 ) -> int:
     """Say which clients share a physical machine, and why.
 
@@ -49,9 +44,7 @@ def hosts(
 
     Exit codes: 0 done, 2 wrong use, 3 a capture or table cannot be read, 4 no NFS found.
     """
-    options.check_target(csv)
-    if as_json and csv == options.STDOUT:
-        raise NfsleuthError("--csv and --json both want standard output; give one of them a FILE")
+    taken = options.check_targets({"--csv": csv}, as_json=as_json)
     report = options.identified(
         captures,
         rules=rules,
@@ -60,10 +53,7 @@ def hosts(
         profile=None,
         link=None,
         quiet=quiet,
-        fdb=fdb,
-        lldp=lldp,
-        inventory=inventory,
-        link_speed=link_speed,
+        tables=tables,
     )
     if csv:
         from nfsleuth.report import csv_report
@@ -73,7 +63,7 @@ def hosts(
         from nfsleuth.report import json_report
 
         options.put_json(json_report.hosts(report))
-    elif csv != options.STDOUT and report.clients:
+    elif not taken and report.clients:
         from nfsleuth.report import hosts_text
 
         options.put(hosts_text.table(report, options.terminal_width(), pairs=pairs))

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Unpack
 
 import click
 
 from nfsleuth.cli import options
-from nfsleuth.errors import NfsleuthError
 
 if TYPE_CHECKING:
     from nfsleuth.api import Method
@@ -35,10 +34,7 @@ Examples:
 @options.method
 @options.profile
 @options.link
-@options.fdb
-@options.lldp
-@options.inventory
-@options.link_speed
+@options.tables
 @click.option("--verbose", "-v", is_flag=True, help="Show all captures and all oddities.")
 @options.quiet
 def identify(
@@ -54,12 +50,9 @@ def identify(
     method: Method,
     profile: str | None,
     link: str | None,
-    fdb: tuple[str, ...],
-    lldp: tuple[str, ...],
-    inventory: tuple[str, ...],
-    link_speed: str | None,
     verbose: bool,
     quiet: bool,
+    **tables: Unpack[options.Tables],
 ) -> int:
     """Say who each NFS client is, and why.
 
@@ -69,15 +62,7 @@ def identify(
     Exit codes: 0 done, 2 wrong use, 3 a capture cannot be read, 4 no NFS found.
     """
     targets = {"--csv": csv, "--parquet": parquet, "--html": html, "--plot": plot}
-    if plot:
-        from nfsleuth.report.formats import format_of
-
-        format_of(plot)
-    for target in targets.values():
-        options.check_target(target)
-    to_stdout = [name for name, target in targets.items() if target == options.STDOUT] + ["--json"] * as_json
-    if len(to_stdout) > 1:
-        raise NfsleuthError(f"{' and '.join(to_stdout)} both want standard output; give one of them a FILE")
+    taken = options.check_targets(targets, as_json=as_json)
     report = options.identified(
         captures,
         rules=rules,
@@ -86,17 +71,14 @@ def identify(
         profile=profile,
         link=link,
         quiet=quiet,
-        fdb=fdb,
-        lldp=lldp,
-        inventory=inventory,
-        link_speed=link_speed,
+        tables=tables,
     )
     _write(report, csv, parquet, html, plot)
     if as_json:
         from nfsleuth.report import json_report
 
         options.put_json(json_report.identified(report))
-    elif not to_stdout and report.clients:
+    elif not taken and report.clients:
         from nfsleuth.report import text
 
         options.put(text.table(report, options.terminal_width(), colour=options.colourful(), verbose=verbose))

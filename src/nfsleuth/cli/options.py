@@ -6,10 +6,10 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
 
 import click
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 COMPILING = "compiling the kernels for this machine, once: up to a minute"
 STDOUT = "-"
 PIECE = 1 << 16  # characters or bytes that are written at once
+Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 captures = click.argument(
@@ -45,28 +46,48 @@ method = click.option(
 )
 profile = click.option("--profile", metavar="FILE", help="Compare how fast clients read with a site's profile.")
 link = click.option("--link", help="Which of the profile's links the captures are of, where it has several.")
-fdb = click.option(
-    "--fdb",
-    multiple=True,
-    metavar="FILE",
-    help="A switch's forwarding table: bridge -j fdb show, or snmpwalk of BRIDGE-MIB. Can be given several times.",
-)
-lldp = click.option(
-    "--lldp",
-    multiple=True,
-    metavar="FILE",
-    help="A switch's neighbours: lldpcli show neighbors -f json. Can be given several times.",
-)
-inventory = click.option(
-    "--inventory",
-    multiple=True,
-    metavar="FILE",
-    help="Guests and their hosts: virsh dumpxml or domiflist, CSV, JSON. Can be given several times.",
-)
-link_speed = click.option(
-    "--link-speed", metavar="RATE", help="The fastest cable of any host, such as 1gbit: two guests of one share it."
-)
 quiet = click.option("--quiet", "-q", is_flag=True, help="No progress bar and no notices.")
+_TABLES = (
+    click.option(
+        "--fdb",
+        multiple=True,
+        metavar="FILE",
+        help="A switch's forwarding table: bridge -j fdb show, or snmpwalk of BRIDGE-MIB. Can be given several times.",
+    ),
+    click.option(
+        "--lldp",
+        multiple=True,
+        metavar="FILE",
+        help="A switch's neighbours: lldpcli show neighbors -f json. Can be given several times.",
+    ),
+    click.option(
+        "--inventory",
+        multiple=True,
+        metavar="FILE",
+        help="Guests and their hosts: virsh dumpxml or domiflist, CSV, JSON. Can be given several times.",
+    ),
+    click.option(
+        "--link-speed",
+        metavar="RATE",
+        help="The fastest cable of any host, such as 1gbit: two guests of one share it.",
+    ),
+)
+
+
+class Tables(TypedDict):
+    """What `tables` adds, as click gives it."""
+
+    fdb: tuple[str, ...]
+    lldp: tuple[str, ...]
+    inventory: tuple[str, ...]
+    link_speed: str | None
+
+
+def tables(command: Command) -> Command:
+    """Give a command the options that say what is known of the site: tables of switches and hypervisors, cables."""
+    for option in reversed(_TABLES):  # the last decorator that is applied comes first in the help
+        command = option(command)
+    return command
 
 
 def identified(
@@ -78,16 +99,16 @@ def identified(
     profile: str | None,
     link: str | None,
     quiet: bool,
-    fdb: Sequence[str] = (),
-    lldp: Sequence[str] = (),
-    inventory: Sequence[str] = (),
-    link_speed: str | None = None,
+    tables: Tables | None = None,
 ) -> Report:
     """Read and conclude, telling the person at the terminal what takes time."""
     from nfsleuth import api
 
-    imported = api.import_tables(fdb=fdb, lldp=lldp, inventory=inventory) if fdb or lldp or inventory else None
-    speed = _bits_per_second(link_speed) if link_speed else 0
+    imported, speed = None, 0
+    if tables:
+        files = {"fdb": tables["fdb"], "lldp": tables["lldp"], "inventory": tables["inventory"]}
+        imported = api.import_tables(**files) if any(files.values()) else None
+        speed = _bits_per_second(tables["link_speed"]) if tables["link_speed"] else 0
     with watching(quiet) as progress:
         return api.identify(
             *captures,
@@ -115,17 +136,15 @@ def require_nfs(report: Report, quiet: bool) -> Exit:
     """The exit code for a report; says what to look at where no client was found."""
     if report.clients:
         return Exit.DONE
-    if not quiet:
-        click.echo(f"nfsleuth: {_nothing(report)}", err=True)
+    notice(_nothing(report), quiet=quiet)
     return Exit.NO_NFS
 
 
 def _nothing(report: Report) -> str:
     from nfsleuth.report import words
-    from nfsleuth.report.escape import visible
 
     frames = sum(c.frames for c in report.captures)
-    where = visible(report.captures[0].path) if len(report.captures) == 1 else f"{len(report.captures)} captures"
+    where = report.captures[0].path if len(report.captures) == 1 else f"{len(report.captures)} captures"
     if not frames:
         return f"no NFS in {where}: no frames in it; was something filtered away?"
     odd = "".join(f", {words.oddity(name)} {count:,}" for name, count, _ in words.oddities(report)[:3])
@@ -139,7 +158,7 @@ def _nothing(report: Report) -> str:
 def watching(quiet: bool) -> Iterator[Progress | None]:
     """A progress bar on stderr if a person watches and waits; a notice if the kernels have to be compiled first."""
     if not quiet and not kernel_cache.is_compiled():
-        click.echo(f"nfsleuth: {COMPILING}", err=True)
+        notice(COMPILING)
     bar = _Bar() if sys.stderr.isatty() and not quiet else None
     try:
         yield bar
@@ -155,8 +174,6 @@ class _Bar:
     PATIENCE = 1.0  # s
 
     def __init__(self) -> None:
-        from typing import Any
-
         self._start = time.monotonic()
         self._bar: Any = None
         self._task: Any = None
@@ -197,6 +214,14 @@ def colourful() -> bool:
     return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
+def notice(text: str, *, quiet: bool = False) -> None:
+    """Tell the person at the terminal, unless they asked for quiet; `text` may hold anything that a capture says."""
+    if not quiet:
+        from nfsleuth.report.escape import visible
+
+        click.echo(f"nfsleuth: {visible(text)}", err=True)
+
+
 def put(text: str) -> None:
     """Print `text` as it is.
 
@@ -221,6 +246,24 @@ def check_target(target: str | None) -> None:
             raise NfsleuthError(f"{target}: there is no folder {folder}; make it first")
         if Path(target).is_dir():
             raise NfsleuthError(f"{target}: is a folder; name a file in it")
+
+
+def check_targets(targets: Mapping[str, str | None], *, as_json: bool) -> bool:
+    """Complain about results that cannot be written as is asked, before hours are spent on reading.
+
+    targets: the FILE that each option, such as "--csv", was given. Returns whether standard output is taken by one of
+    them, or by ``--json``.
+    """
+    if plot := targets.get("--plot"):
+        from nfsleuth.report.formats import format_of
+
+        format_of(plot)
+    for target in targets.values():
+        check_target(target)
+    to_stdout = [name for name, target in targets.items() if target == STDOUT] + ["--json"] * as_json
+    if len(to_stdout) > 1:
+        raise NfsleuthError(f"{' and '.join(to_stdout)} both want standard output; give one of them a FILE")
+    return bool(to_stdout)
 
 
 def write(target: str, content: str | bytes) -> None:

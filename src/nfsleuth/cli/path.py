@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -93,10 +94,7 @@ def record(
     options.check_target(output)
     from nfsleuth.path import api, store
 
-    def heard(text: str) -> None:
-        if not quiet:
-            click.echo(f"nfsleuth: {text}", err=True)
-
+    heard = partial(options.notice, quiet=quiet)
     recording = api.record(pid, method, api.Wishes(seconds, baseline, stepped), heard)
     store.save(recording, Path(output))
     for note in recording.notes:

@@ -101,10 +101,10 @@ def learn(
     before = _read([output]) if output != options.STDOUT and Path(output).exists() else None
     with options.watching(quiet) as progress:
         found, lacks = api.learn(ctx.meta["labelled"], link=link, client=client, progress=progress)
-    for text in [] if quiet else lacks[:LACKS_SHOWN]:
-        click.echo(f"nfsleuth: {_shown(text)}", err=True)
-    if len(lacks) > LACKS_SHOWN and not quiet:
-        click.echo(f"nfsleuth: and {len(lacks) - LACKS_SHOWN} more that nothing was learnt from", err=True)
+    for text in lacks[:LACKS_SHOWN]:
+        options.notice(text, quiet=quiet)
+    if len(lacks) > LACKS_SHOWN:
+        options.notice(f"and {len(lacks) - LACKS_SHOWN} more that nothing was learnt from", quiet=quiet)
     if not found.rows:
         raise NfsleuthError(f"nothing learnt: {lacks[0] if lacks else 'no NFS in these captures'}")
     whole = found if before is None else before + found
@@ -156,12 +156,6 @@ def _read(files: tuple[str, ...] | list[str]) -> Profile:
     from nfsleuth.bandwidth.profile import Profile
 
     return sum((api.read_profile(file) for file in files), Profile())
-
-
-def _shown(text: str) -> str:
-    from nfsleuth.report.escape import visible
-
-    return visible(text)
 
 
 def _as_json(known: Profile) -> dict[str, Any]:

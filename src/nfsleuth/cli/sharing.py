@@ -69,15 +69,7 @@ def sharing(
     from nfsleuth.bandwidth.plan import parse_size
 
     targets = {"--parquet": parquet, "--html": html, "--plot": plot}
-    if plot:
-        from nfsleuth.report.formats import format_of
-
-        format_of(plot)
-    for target in targets.values():
-        options.check_target(target)
-    to_stdout = [name for name, target in targets.items() if target == options.STDOUT] + ["--json"] * as_json
-    if len(to_stdout) > 1:
-        raise NfsleuthError(f"{' and '.join(to_stdout)} both want standard output; give one of them a FILE")
+    taken = options.check_targets(targets, as_json=as_json)
     caches = [parse_size(size) for size in cache]
     share, size = _sample(sample), parse_size(block)
     with options.watching(quiet) as progress:
@@ -89,7 +81,7 @@ def sharing(
         from nfsleuth.report import sharing_data
 
         options.put_json(sharing_data.document(found, caches))
-    elif not to_stdout and found.hosts:
+    elif not taken and found.hosts:
         from nfsleuth.report import sharing_text
 
         options.put(sharing_text.text(found, caches, options.terminal_width(), verbose=verbose))
@@ -113,12 +105,11 @@ def _code(found: Sharing, quiet: bool) -> Exit:
     """The exit code; says why nothing was found."""
     if found.hosts:
         return Exit.DONE
-    if not quiet:
-        from nfsleuth.report import sharing_text
+    from nfsleuth.report import sharing_text
 
-        why = " ".join(sharing_text.unknown(found))
-        nothing = "no READs found" if found.clients else "no NFS found"
-        click.echo(f"nfsleuth: {nothing}; {why or 'capture while guests read'}", err=True)
+    why = " ".join(sharing_text.unknown(found))
+    nothing = "no READs found" if found.clients else "no NFS found"
+    options.notice(f"{nothing}; {why or 'capture while guests read'}", quiet=quiet)
     return Exit.NO_NFS
 
 

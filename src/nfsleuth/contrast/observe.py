@@ -32,6 +32,7 @@ FIRST_OF_ALL = 512  # the same of all clients together: many clients make up for
 MOST_MESSAGES = 120_000  # calls of a trace that are read, shared among its clients
 LEAST_MESSAGES, LIMIT_MESSAGES = 64, 4096  # calls of one client
 MOST_KINDS = 1 << 20  # kinds that are counted
+MOST_OPERATIONS = 1 << 12  # names of operations and procedures of a trace: those without a name are the wire's numbers
 MOST_WAITING = 1 << 14  # calls that are remembered until their reply comes
 MOST_CONNECTIONS = 1 << 18  # connections whose client is remembered
 MOST_TIMES = 4096  # gaps and latencies of a client that are kept
@@ -88,6 +89,7 @@ class Observer:
         self._chunk: Chunk | None = None
         self._held: list[tuple[np.ndarray, np.ndarray]] = []  # calls that are not counted yet, with their profiles
         self._held_rows = 0
+        self._names: set[str] = set()  # of operations that are counted
         self.unknown = 0  # messages of connections that are nobody's
 
     # Frames
@@ -265,7 +267,11 @@ class Observer:
             ledger = self.ledgers[index]
             for method, count in enumerate(np.bincount(methods[begin:end]).tolist()):
                 for name in names[method] if count else ():
-                    ledger.operations[name] += count
+                    if name in self._names or len(self._names) < MOST_OPERATIONS:
+                        self._names.add(name)
+                        ledger.operations[name] += count
+                    else:
+                        self.profiles[index].dropped += count
             self._calls(ledger, calls[begin:end])
 
     def _owners_of(self, uids: np.ndarray) -> np.ndarray:

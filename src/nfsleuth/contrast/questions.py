@@ -53,12 +53,12 @@ def about(clients: Sequence[Profile], masked: set[str]) -> Iterator[FieldQuestio
 
 
 def _field(path: str, clients: Sequence[Profile], masked: bool) -> Iterator[FieldQuestions]:
-    who = [i for i, client in enumerate(clients) if could_show(client, path)]
-    if path.startswith("eth.src"):
-        who = _one_per_mac(who, clients)
-    sketches = [clients[i].fields.get(path) for i in who]
     if path == "eth.src":
         return  # its prefix and scope are fields of their own
+    who = [i for i, client in enumerate(clients) if could_show(client, path)]
+    if path.startswith("eth.src."):
+        who = _one_per_mac(who, clients)
+    sketches = [clients[i].fields.get(path) for i in who]
     if masked and any(path in client.derived for client in clients):
         return  # a relation that changes from run to run says nothing, and has no form
     if masked:
@@ -75,10 +75,11 @@ def _field(path: str, clients: Sequence[Profile], masked: bool) -> Iterator[Fiel
 
 
 def _one_per_mac(who: Sequence[int], clients: Sequence[Profile]) -> list[int]:
-    """Of clients behind one MAC, as guests behind a NAT are, the first: they show it once."""
+    """Of clients behind one MAC, as guests behind a NAT are, the first of each label: they show it once."""
     first: dict[tuple[str, frozenset[Scalar]], int] = {}
     for i in who:
-        first.setdefault((clients[i].label, frozenset(clients[i].fields["eth.src"].values)), i)
+        seen = clients[i].fields.get("eth.src")  # may be beyond the fields that are kept
+        first.setdefault((clients[i].label, frozenset(seen.values if seen else ())), i)
     return sorted(first.values())
 
 

@@ -167,7 +167,7 @@ class Profile:
     what its fields could have been seen; `cut` holds those of which the capture lacks a part. measures: numbers that
     are estimates, such as times: compared by size only. derived: paths of relations and orders, whose absence says
     nothing. operations: all that it used, also those of which no message was decoded. dropped: sightings of paths
-    beyond MOST_FIELDS.
+    beyond MOST_FIELDS, and of operations beyond `observe.MOST_OPERATIONS`.
     """
 
     client: str

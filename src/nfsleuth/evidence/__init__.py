@@ -6,14 +6,12 @@ being in the folder is the registration. `gate` says whose MAC is seen and is as
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 from collections.abc import Callable, Iterable
-from functools import cache
 from types import ModuleType
 
 from nfsleuth.clients.facts import Facts, Household
 from nfsleuth.evidence.model import HYPOTHESES, Evidence, Group, State
+from nfsleuth.evidence.registry import modules_with
 from nfsleuth.evidence.rules import Rules
 
 __all__ = ["HYPOTHESES", "Evidence", "Group", "Rules", "State", "heuristics", "weigh"]
@@ -21,15 +19,9 @@ __all__ = ["HYPOTHESES", "Evidence", "Group", "Rules", "State", "heuristics", "w
 Observe = Callable[[Facts, Household, Rules], Iterable[Evidence]]
 
 
-@cache
 def heuristics() -> dict[str, ModuleType]:
     """Every heuristic's module by name, in alphabetical order."""
-    found = {}
-    for info in pkgutil.iter_modules(__path__):
-        module = importlib.import_module(f"{__name__}.{info.name}")
-        if hasattr(module, "observe"):
-            found[info.name] = module
-    return found
+    return modules_with("observe", __name__)
 
 
 def weigh(client: Facts, around: Household, rules: Rules) -> list[Evidence]:

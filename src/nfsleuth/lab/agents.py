@@ -20,6 +20,17 @@ from nfsleuth.errors import Exit, NfsleuthError
 
 MARK = "@lab "
 LONGEST = 4096  # characters of a line that are looked at
+STUCK = "the mount hangs, or the NIC loses frames"
+# What is waited for: mark -> what the agent does before it gives it, and why that may take too long.
+AWAITED = {
+    "booted": ("boot", "this machine is too busy, or the kernel stopped"),
+    "serving": ("serve", "this machine is too busy, or the kernel stopped"),
+    "ready": ("mount", "the server does not answer, or the NIC loses frames"),
+    "recording": ("get to the reads that are recorded", STUCK),
+    "enough": ("finish the reads that are recorded", STUCK),
+    "worked": ("finish its work", STUCK),
+    "ended": ("unmount", STUCK),
+}
 Heard = Callable[[list[str]], None]
 
 
@@ -62,14 +73,16 @@ class Agent:
 
         NfsleuthError if the agent fails, ends, or says nothing of the kind within `seconds`.
         """
+        does, cause = AWAITED.get(mark, (f"say {mark!r}", ""))
         deadline = time.monotonic() + seconds
         while True:
             try:
                 words = self._lines.get(timeout=max(0.0, deadline - time.monotonic()))
             except queue.Empty:
-                raise self.failure(f"no {mark!r} within {seconds:.0f} s") from None
+                why = f"did not {does} within {seconds:.0f} s"
+                raise self.failure(f"{why}; perhaps {cause}" if cause else why) from None
             if words is None:
-                raise self.failure(f"ended before {mark!r}")
+                raise self.failure(f"ended before it could {does}")
             if words[:1] == [mark]:
                 return words[1:]
             if words[:1] == ["failed"]:

@@ -39,7 +39,7 @@ class Recording:
     accel: str
     kernels: Mapping[str, Kernel]
     server_programs: Path | None  # root of nfs-kernel-server's files
-    library: Path | None = None  # folder of the libslirp that takes notes
+    libslirp: Path | None = None  # folder of the libslirp that takes notes
 
     @property
     def logs(self) -> Path:
@@ -57,7 +57,7 @@ class Recording:
         self.logs.mkdir(exist_ok=True)
         programs = initramfs.programs(initramfs.CLIENT_PROGRAMS) if self.kernels else b""
         stage = play.Stage(
-            self.experiment, network, self.kernels, programs, using, self.scratch, self.logs, self.library
+            self.experiment, network, self.kernels, programs, using, self.scratch, self.logs, self.libslirp
         )
         turns = plan(self.experiment)
         players = Players(stage, report)

@@ -56,7 +56,7 @@ class Stage:
     accel: str
     scratch: Path
     logs: Path
-    library: Path | None = None  # folder of the libslirp that takes notes, for recordings by `instrumented`
+    libslirp: Path | None = None  # folder of the libslirp that takes notes, for recordings by `instrumented`
 
     @property
     def recordings(self) -> Path:
@@ -331,7 +331,7 @@ def _guest(stage: Stage, guest: Guest, turn: Turn, told: Told, stack: ExitStack)
         if guest.backend in USER_MODE and turn.work and stage.experiment.captures:
             told.inside.append(machine.folder / f"inside-{len(told.inside)}.pcap")  # a file per boot
             nic += qemu.dump(told.inside[-1], _guest_snaplen(stage.experiment, guest))
-        command = here.command(*_library(stage, turn), *qemu.command(machine, nic))
+        command = here.command(*_with_libslirp(stage, turn), *qemu.command(machine, nic))
         agent = Agent(guest.name, command, stage.logs / f"{guest.name}.log", descriptors)
         agent.helpers = helpers
         return agent
@@ -339,12 +339,12 @@ def _guest(stage: Stage, guest: Guest, turn: Turn, told: Told, stack: ExitStack)
     return start
 
 
-def _library(stage: Stage, turn: Turn) -> list[str]:
+def _with_libslirp(stage: Stage, turn: Turn) -> list[str]:
     """What to put before a command so that it takes our libslirp, if the turn's method needs it."""
     if turn.method != "instrumented":
         return []
-    assert stage.library, "built before any guest starts"
-    return ["env", f"LD_LIBRARY_PATH={stage.library}"]
+    assert stage.libslirp, "built before any guest starts"
+    return ["env", f"LD_LIBRARY_PATH={stage.libslirp}"]
 
 
 def _bridge(stage: Stage, guest: Guest) -> tuple[Namespace, str]:

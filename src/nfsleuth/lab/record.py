@@ -125,7 +125,7 @@ def record(
         heard = _Heard(progress, recordings=(run.scratch / "path", folder / "path"))
         task = Recording(
             fitting, run.scratch, chosen, _kernels(fitting, run.scratch, progress),
-            _server_programs(fitting, progress), _library(fitting, run.scratch, progress),
+            _server_programs(fitting, progress), _libslirp(fitting, run.scratch, progress),
         )  # fmt: skip
         ended = ""
         try:
@@ -252,7 +252,7 @@ def _server_programs(experiment: Experiment, progress: Progress) -> Path | None:
     return servers.unpacked("nfs-kernel-server", kernels.cache_folder())
 
 
-def _library(experiment: Experiment, scratch: Path, progress: Progress) -> Path | None:
+def _libslirp(experiment: Experiment, scratch: Path, progress: Progress) -> Path | None:
     """The libslirp that takes notes, where a guest's user may read it, if the experiment records by it."""
     if not experiment.path or "instrumented" not in experiment.path.method:
         return None

@@ -18,6 +18,8 @@ from nfsleuth.bandwidth.numbers import LEAST_FOR_INTERVAL, bootstrapped_ratio
 from nfsleuth.path import shares
 from nfsleuth.path.model import Direction, Method, Recording
 from nfsleuth.path.tree import Tree
+from nfsleuth.report.escape import columns, shortened, visible
+from nfsleuth.report.words import count
 
 SEED = 1
 
@@ -158,9 +160,8 @@ def _per(calls: Mapping[str, int], frames: int) -> float | None:
 
 def shown(comparison: Comparison, width: int = 80) -> str:
     """As text, at most `width` columns wide."""
-    first, second = comparison.names
     lines = [
-        f"A: {first}, {_boots(comparison.boots[0])}    B: {second}, {_boots(comparison.boots[1])}",
+        *_sides(comparison, width),
         f"method {', '.join(comparison.methods)}; medians over boots, of medians in each",
         "out: guest to network; in: network to guest",
         "",
@@ -183,8 +184,14 @@ def shown(comparison: Comparison, width: int = 80) -> str:
     return "".join(f"{line}\n" for line in lines)
 
 
-def _boots(count: int) -> str:
-    return f"{count} boot{'s' if count != 1 else ''}"
+def _sides(comparison: Comparison, width: int) -> list[str]:
+    """What A and B are: on one line if they fit there. The names are those of files, which may hold anything."""
+    a, b = (
+        f"{side}: {visible(name)}, {count(boots, 'boot')}"
+        for side, name, boots in zip("AB", comparison.names, comparison.boots, strict=True)
+    )
+    both = f"{a}    {b}"
+    return [both] if columns(both) <= width else [shortened(a, width), shortened(b, width)]
 
 
 def _value(boots: Boots | None) -> str:

@@ -9,12 +9,12 @@ is looked for by build id in /usr/lib/debug and in the cache, and, if DEBUGINFOD
 from __future__ import annotations
 
 import contextlib
+import http.client
 import io
 import lzma
 import os
 import re
 import struct
-import tempfile
 import urllib.request
 from pathlib import Path
 from typing import IO, Any
@@ -29,6 +29,7 @@ DEBUG = Path("/usr/lib/debug/.build-id")
 RELATIVE = 8  # R_X86_64_RELATIVE
 X86_64 = "EM_X86_64"
 LONGEST_DEBUG = 2 << 30  # bytes of a debug file that are fetched
+LONGEST_SECTION = 1 << 28  # bytes of a section that is unpacked
 PATIENCE = 20  # seconds that a server of debug files may be silent
 HEADER = 12  # bytes of .eh_frame_hdr before its table (LSB 5.0, 10.6.2)
 TABLE_ENCODING = 0x3B  # pairs of 4 byte numbers, relative to the section
@@ -53,7 +54,7 @@ def read(path: Path, name: str | None = None, *, debug: bool = True) -> Image:
             return _image(elf, name, debug)
     except OSError as error:
         raise NfsleuthError(f"{name}: cannot be read ({error.strerror}); run as root", Exit.UNREADABLE) from None
-    except (ELFError, struct.error, ValueError, IndexError, KeyError) as error:
+    except (ELFError, lzma.LZMAError, struct.error, ValueError, IndexError, KeyError) as error:
         raise NfsleuthError(f"{name}: is no ELF file that can be read ({error})", Exit.UNREADABLE) from None
 
 
@@ -67,7 +68,7 @@ def _image(elf: Any, name: str, debug: bool) -> Image:  # noqa: ANN401 (pyelftoo
         if small:
             from elftools.elf.elffile import ELFFile
 
-            tables.append((".gnu_debugdata", ELFFile(io.BytesIO(lzma.decompress(small.data()))), ".symtab"))
+            tables.append((".gnu_debugdata", ELFFile(io.BytesIO(_unpacked(small.data()))), ".symtab"))
         if debug and (file := debug_file(build_id)):
             from elftools.elf.elffile import ELFFile
 
@@ -79,6 +80,15 @@ def _image(elf: Any, name: str, debug: bool) -> Image:  # noqa: ANN401 (pyelftoo
             names |= {address: text for address, text in found.items() if address not in names}
     starts, ends = _frames(elf)
     return Image(name, build_id, _segments(elf), names, tuple(sources), starts, ends, _pointers(elf))
+
+
+def _unpacked(content: bytes) -> bytes:
+    """A section that is compressed as xz. Raises ValueError or LZMAError if it is damaged, or grows too large."""
+    unpacker = lzma.LZMADecompressor()
+    found = unpacker.decompress(content, LONGEST_SECTION)
+    if not unpacker.eof:
+        raise ValueError("a compressed section is cut short or too large")
+    return found
 
 
 def _segments(elf: Any) -> tuple[Segment, ...]:  # noqa: ANN401
@@ -161,7 +171,7 @@ def debug_file(build_id: str) -> Path | None:
     if kept.exists():
         return kept
     for url in os.environ.get("DEBUGINFOD_URLS", "").split():
-        with contextlib.suppress(OSError, ValueError):
+        with contextlib.suppress(OSError, ValueError, http.client.HTTPException):
             return _fetched(f"{url.rstrip('/')}/buildid/{build_id}/debuginfo", kept)
     return None
 
@@ -170,22 +180,30 @@ def _fetched(url: str, kept: Path) -> Path:
     if not url.startswith(("http://", "https://")):
         raise ValueError(url)
     kept.parent.mkdir(parents=True, exist_ok=True)
-    with (
-        urllib.request.urlopen(url, timeout=PATIENCE) as answer,  # noqa: S310 (http and https only)
-        tempfile.NamedTemporaryFile(dir=kept.parent, delete=False) as file,
-    ):
-        _copy(answer, file)
-    Path(file.name).replace(kept)  # under its name only when it is whole
+    partial = kept.with_name(f".{kept.name}.{os.getpid()}")
+    try:
+        with (
+            urllib.request.urlopen(url, timeout=PATIENCE) as answer,  # noqa: S310 (http and https only)
+            partial.open("wb") as file,
+        ):
+            copied, length = _copy(answer, file), answer.headers["Content-Length"]
+        if length is not None and copied != int(length):  # a connection that breaks off is no error of `read`
+            raise ValueError("cut short")
+        partial.replace(kept)  # under its name only when it is whole
+    finally:
+        partial.unlink(missing_ok=True)
     return kept
 
 
-def _copy(source: IO[bytes], target: IO[bytes]) -> None:
+def _copy(source: IO[bytes], target: IO[bytes]) -> int:
+    """Bytes that were copied."""
     done = 0
     while piece := source.read(1 << 20):
         done += len(piece)
         if done > LONGEST_DEBUG:
             raise ValueError("too long")
         target.write(piece)
+    return done
 
 
 def cache() -> Path:

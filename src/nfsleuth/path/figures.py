@@ -7,11 +7,10 @@ from html import escape
 
 from nfsleuth.path import shares
 from nfsleuth.path.model import Direction, Method, Recording, Role
-from nfsleuth.path.text import call_time
+from nfsleuth.path.text import WORDS, call_time, share_text
 from nfsleuth.path.tree import Node, Tree, main_paths
 from nfsleuth.report.escape import shortened, visible
 
-TITLES = {Direction.TO_NETWORK: "guest to network", Direction.TO_GUEST: "network to guest"}
 # Colours that differ for all kinds of sight (Okabe and Ito), light enough for black text.
 COLOURS = {
     Role.NET: "#cfe8f7", Role.NIC: "#f7d9a8", Role.BACKEND: "#bfe3d0", Role.HUB: "#bfe3d0", Role.SLIRP: "#f3ecb0",
@@ -31,8 +30,8 @@ def flow(recording: Recording, tree: Tree) -> str:
     """Both directions side by side: functions as boxes, on the arrows the calls and the time of one."""
     parts: list[str] = []
     left, lowest = 20.0, 0.0
-    for direction, title in TITLES.items():
-        chart = _Chart(recording, tree, left + 0, 70)
+    for direction, title in WORDS.items():
+        chart = _Chart(recording, tree, left, 70)
         roots = [n for n in tree.children(-1) if tree.nodes[n].direction == direction]
         frames = tree.frames.to_network if direction == Direction.TO_NETWORK else tree.frames.to_guest
         if not roots or not frames:
@@ -83,7 +82,7 @@ class _Chart:
         turned = ' stroke-width="2.5"' if node.turned else ""
         self.parts.append(_rectangle(x, y, BOX, RISE, COLOURS[function.role], extra=turned))
         self.parts.append(_text(x + BOX / 2, y + 14, shortened(function.name, 28), middle=True, bold=True))
-        below = TITLES.get(node.direction, "") if node.turned else MEANING.get(function.role, "")
+        below = WORDS.get(node.direction, "") if node.turned else MEANING.get(function.role, "")
         self.parts.append(_text(x + BOX / 2, y + 28, below, middle=True, size=9))
 
     def _edge(self, x: float, y: float, there: float, node: Node) -> None:
@@ -139,7 +138,7 @@ def _flames(
         return
     node = tree.nodes[number]
     function = recording.functions[node.function]
-    tip = f"{function.name}: {node.calls:,} calls, {widths[number] / 1e6:,.2f} ms, {TITLES.get(node.direction, '')}"
+    tip = f"{function.name}: {node.calls:,} calls, {widths[number] / 1e6:,.2f} ms, {WORDS.get(node.direction, '')}"
     yield _rectangle(x, y - FLAME_ROW, wide, FLAME_ROW - 1, COLOURS[function.role], tip=tip)
     if wide > 30:
         yield _text(x + 3, y - 6, shortened(function.name, int(wide / 6.2)))
@@ -169,8 +168,7 @@ def bars(recording: Recording, tree: Tree | None, title: str) -> str:
         parts += [_rectangle(10, y + 12, 12, 12, MEMORY), _text(28, y + 22, "memory management as in the study")]
         y += 30
     for share in shares.shares(recording, tree):
-        spread = f" ({share.low:.1%} to {share.high:.1%})" if share.high > share.low else ""
-        parts.append(_text(10, y + 14, f"{share.name}: {share.value:.1%}{spread} of {share.of}"))
+        parts.append(_text(10, y + 14, share_text(share)))
         y += 17
     return _svg(760, y + 24, parts)
 

@@ -58,7 +58,7 @@ class Handler:
 
     address: int
     client: str  # "rtl8139", "user", "tap"; "nic" for a model whose name was not found
-    slot: str  # of RECEIVE
+    slot: str  # "receive", "receive_iov", ...
     table: int  # address of the NetClientInfo
     nic: bool
 

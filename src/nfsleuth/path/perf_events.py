@@ -162,7 +162,7 @@ class Watch:
 
 
 def _attribute(probe: Probe, stack: bool) -> bytes:
-    """A perf_event_attr of version 5, and the path that it points to must outlive the call: see `_perf_event_open`."""
+    """A perf_event_attr of version 5, without the path that it points to: `_perf_event_open` fills that in."""
     kind, config, period = SOFTWARE, CPU_CLOCK, 1
     flags = DISABLED | SAMPLE_ID_ALL | USE_CLOCK
     if probe.place:

@@ -34,7 +34,7 @@ class Share:
 
 @dataclass(frozen=True)
 class OwnTime:
-    """A function's own time over all its calls; `unit` is ns or samples."""
+    """A function's own time over all its calls: ns, or samples of `sampling`."""
 
     name: str
     role: Role

@@ -9,6 +9,7 @@ import platform
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TypeVar, cast
 
@@ -51,12 +52,14 @@ class Target:
 
     def place(self, address: int) -> tuple[Image, int] | None:
         """The image that an address of the process lies in, and the address there."""
-        for image, base in self._bases():
+        for image, base in self._bases:
             if any(0 <= address - base - s.address < len(s.content) for s in image.segments):
                 return image, address - base
         return None
 
+    @cached_property
     def _bases(self) -> list[tuple[Image, int]]:
+        """Images that are in the process, and what to add to their addresses."""
         names = {self.qemu.name: self.qemu, **({self.slirp.name: self.slirp} if self.slirp else {})}
         found = ((image, bias(self.mappings, image, name)) for name, image in names.items())
         return [(image, base) for image, base in found if base is not None]

@@ -70,7 +70,8 @@ def _direction(
     for number in roots:
         if number in kept:
             yield from _node(recording, tree, number, frames, 0, width, kept)
-    if hidden := sum(_top(tree, n) in roots for n in range(len(tree.nodes)) if n not in kept):
+    mine = set(roots)
+    if hidden := sum(_top(tree, n) in mine for n in range(len(tree.nodes)) if n not in kept):
         yield f"and {hidden} paths that took little and carried few frames; --all shows them"
 
 
@@ -156,8 +157,13 @@ def _own(recording: Recording, tree: Tree | None, width: int) -> Iterator[str]:
     if reason:
         yield f"share of memory management: not given: {reason}"
     for share in shares.shares(recording, tree):
-        spread = f" ({share.low:.1%} to {share.high:.1%})" if share.high > share.low else ""
-        yield f"  {share.name}: {share.value:.1%}{spread} of {share.of}"
+        yield f"  {share_text(share)}"
+
+
+def share_text(share: shares.Share) -> str:
+    """ "memory management: 48.0% (46.1% to 49.9%) of libslirp's own time, without system calls"."""
+    spread = f" ({share.low:.1%} to {share.high:.1%})" if share.high > share.low else ""
+    return f"{share.name}: {share.value:.1%}{spread} of {share.of}"
 
 
 def _foot(recording: Recording, tree: Tree | None) -> Iterator[str]:

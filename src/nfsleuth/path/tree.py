@@ -13,6 +13,7 @@ assumes that a probe costs in the guest's process what it costs in our own loop:
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -111,8 +112,14 @@ class Tree:
 
     def children(self, number: int) -> list[int]:
         """Numbers of the nodes called by node `number` (-1: the outermost ones), longest first."""
-        found = [n for n, node in enumerate(self.nodes) if node.parent == number]
-        return sorted(found, key=lambda n: -self.nodes[n].total)
+        return self._children.get(number, [])
+
+    @cached_property
+    def _children(self) -> dict[int, list[int]]:
+        found: dict[int, list[int]] = {}
+        for number in sorted(range(len(self.nodes)), key=lambda n: -self.nodes[n].total):
+            found.setdefault(self.nodes[number].parent, []).append(number)
+        return found
 
 
 def grow(recording: Recording) -> Tree:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from nfsleuth.contrast.observe import MOST_OPERATIONS
 from nfsleuth.contrast.questions import as_text, shown
 from nfsleuth.contrast.rank import Cause, Contrast, Finding
 from nfsleuth.contrast.sketch import MOST_FIELDS, Profile
@@ -121,6 +122,7 @@ def lost(clients: Sequence[Profile]) -> list[str]:
         lines.append(f"messages were cut in the captures, and what is missing counts as unknown: {some}")
     if dropped := sum(client.dropped for client in clients):
         lines.append(
-            f"{dropped:,} sightings of fields beyond the {MOST_FIELDS:,} that are kept of a client were left out"
+            f"{dropped:,} sightings of fields beyond the {MOST_FIELDS:,} that are kept of a client, or of operations "
+            f"beyond the {MOST_OPERATIONS:,} of a capture, were left out"
         )
     return lines

@@ -52,7 +52,7 @@ def hosts(report: Report) -> str:
         shared = by_id.get(v.host or "")
         sure, because = (f"{shared.probability:.6f}", "; ".join(shared.because)) if shared else ("", "")
         names = cell(" ".join(words.names(v)))
-        writer.writerow([v.host or "", sure, cell(v.id), cell(v.facts.address), names, cell(because)])
+        writer.writerow([cell(v.host or ""), sure, cell(v.id), cell(v.facts.address), names, cell(because)])
     return out.getvalue()
 
 

@@ -14,6 +14,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ParamSpec
 
+from nfsleuth.bandwidth.numbers import Interval
 from nfsleuth.bandwidth.plan import LARGE, human
 from nfsleuth.bandwidth.profile import Cell, Profile
 from nfsleuth.bandwidth.recognise import Recognition
@@ -78,21 +79,27 @@ def render(figure: Figure, kind: str) -> bytes:
     """The figure as a file of one of `formats.FORMATS`; the same bytes for the same figure."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.backends.backend_pdf import FigureCanvasPdf
-    from matplotlib.backends.backend_svg import FigureCanvasSVG
 
     out = io.BytesIO()
     with _settings():
         if kind == "svg":
-            text = io.StringIO()
-            nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
-            FigureCanvasSVG(figure).print_svg(text, metadata=nothing)  # type: ignore[no-untyped-call]
-            return text.getvalue().encode()
+            return svg(figure).encode()
         if kind == "pdf":
             FigureCanvasPdf(figure).print_pdf(out, metadata={"CreationDate": None})  # type: ignore[no-untyped-call]
         else:
             figure.set_dpi(300)
             FigureCanvasAgg(figure).print_png(out)  # type: ignore[no-untyped-call]
     return out.getvalue()
+
+
+def svg(figure: Figure) -> str:
+    """The figure as SVG in the settings that hold where it is called, without what differs from day to day."""
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+
+    text = io.StringIO()
+    nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+    FigureCanvasSVG(figure).print_svg(text, metadata=nothing)  # type: ignore[no-untyped-call]
+    return text.getvalue()
 
 
 @_styled
@@ -139,7 +146,7 @@ def timeline(rates: Rates, name: str) -> Figure:
     """MB/s over time; the colours of a column are the shares of what limited the client then."""
     figure, axes = _figure(1, 1, (8.4, 2.6))
     draw_timeline(axes[0][0], rates)
-    axes[0][0].set_title(_label(name), loc="left")
+    axes[0][0].set_title(label(name), loc="left")
     return figure
 
 
@@ -157,7 +164,7 @@ def timelines(report: Report) -> Figure:
     figure, axes = _figure(len(shown), 1, (8.4, 0.6 + 2 * len(shown)))
     for (panel,), verdict in zip(axes, shown, strict=True):
         draw_timeline(panel, verdict.facts.rates)
-        panel.set_title(_label(verdict.id), loc="left")
+        panel.set_title(label(verdict.id), loc="left")
     return figure
 
 
@@ -203,7 +210,7 @@ def draw_savings(axes: Axes, found: Sharing) -> None:
         sizes = [p.size for p in points]
         low, middle, high = ([100 * getattr(p, n) / curve.sent for p in points] for n in ("low", "saved", "high"))
         colour = COLOURS[number % len(COLOURS)]
-        axes.step(sizes, middle, where="post", color=colour, linewidth=1.2, label=_label(name))
+        axes.step(sizes, middle, where="post", color=colour, linewidth=1.2, label=label(name))
         if curve.rate < 1:
             axes.fill_between(sizes, low, high, step="post", color=colour, alpha=0.2, linewidth=0)
         enough = curve.at(curve.enough)
@@ -268,12 +275,11 @@ def _times(axes: Axes, runs: Sequence[Timings], title: str, *, large: bool | Non
         if not rows:
             continue
         middle = [r.seconds.median for r in rows]
-        low = [m - (r.seconds.low or m) for m, r in zip(middle, rows, strict=True)]
-        high = [(r.seconds.high or m) - m for m, r in zip(middle, rows, strict=True)]
         axes.errorbar(
-            [r.size / 1e6 for r in rows], middle, yerr=[low, high], capsize=2, linewidth=1.2, markersize=4,
+            [r.size / 1e6 for r in rows], middle, yerr=_ends(*(r.seconds for r in rows)), capsize=2, linewidth=1.2,
+            markersize=4,
             color=COLOURS[number % len(COLOURS)], marker=MARKS[number % len(MARKS)],
-            label=_label(run.label or run.target),
+            label=label(run.label or run.target),
         )  # fmt: skip
     if large is None and logarithmic:
         axes.set_xscale("log")
@@ -295,13 +301,20 @@ def _bars_of_seconds(axes: Axes, runs: Sequence[Timings], title: str, size: int)
     """What reading a file of one size took each run; a line takes two sizes."""
     rows = [(run, result) for run in runs for result in run.results() if result.size == size]
     for number, (run, result) in enumerate(rows):
-        took = result.seconds
-        ends = [[took.median - (took.low or took.median)], [(took.high or took.median) - took.median]]
-        axes.barh(number, took.median, 0.6, xerr=ends, capsize=2, color=COLOURS[runs.index(run) % len(COLOURS)])
-    axes.set_yticks(range(len(rows)), [_label(run.label or run.target) for run, _ in rows])
+        took, colour = result.seconds, COLOURS[runs.index(run) % len(COLOURS)]
+        axes.barh(number, took.median, 0.6, xerr=_ends(took), capsize=2, color=colour)
+    axes.set_yticks(range(len(rows)), [label(run.label or run.target) for run, _ in rows])
     axes.invert_yaxis()
     axes.set_xlabel("seconds")
     axes.set_title(f"{title} of {human(size)}", loc="left")
+
+
+def _ends(*intervals: Interval) -> tuple[list[float], list[float]]:
+    """How far each interval reaches below its median, and above it; nowhere where there is none."""
+    known = [
+        (i.median, i.median if i.low is None else i.low, i.median if i.high is None else i.high) for i in intervals
+    ]
+    return [middle - low for middle, low, _ in known], [high - middle for middle, _, high in known]
 
 
 def _apart(sizes: Sequence[int]) -> list[int]:
@@ -328,15 +341,14 @@ def _bars(axes: Axes, runs: Sequence[Timings]) -> None:
         found = run.bandwidth()
         assert found is not None, "only runs with trials are drawn"
         rate, _ = found
-        low, high = rate.median - (rate.low or rate.median), (rate.high or rate.median) - rate.median
         axes.barh(
-            number - 0.2, rate.median, 0.38, xerr=[[low], [high]], capsize=2, color=COLOURS[number % len(COLOURS)],
+            number - 0.2, rate.median, 0.38, xerr=_ends(rate), capsize=2, color=COLOURS[number % len(COLOURS)],
             label="this run" if number == 0 else None,
         )  # fmt: skip
         name = study_values.configuration(run.label)
         if name:
             axes.barh(number + 0.2, study_values.TABLE_2[name], 0.38, color=STUDY_COLOUR)
-    axes.set_yticks(range(len(runs)), [_label(run.label or run.target) for run in runs])
+    axes.set_yticks(range(len(runs)), [label(run.label or run.target) for run in runs])
     axes.invert_yaxis()
     axes.set_xlabel("MB/s (grey: the study's Table 2)")
     axes.set_title("Read bandwidth", loc="left")
@@ -344,7 +356,7 @@ def _bars(axes: Axes, runs: Sequence[Timings]) -> None:
 
 def draw_client(axes: Axes, client: Recognition, name: str) -> None:
     """A line through the labels, where a client lies."""
-    text = f"{_label(name) or 'this client'}: {client.own:.3g} MB/s"
+    text = f"{label(name) or 'this client'}: {client.own:.3g} MB/s"
     axes.axvline(math.exp(client.ratio), color=COLOURS[1], linewidth=1.5, label=text)
     axes.legend(loc="upper left", bbox_to_anchor=(1, 1))
 
@@ -358,7 +370,7 @@ def draw_labels(axes: Axes, cell: Cell) -> None:
         axes.errorbar(middle, number, xerr=spread, color=colour, marker="|", markersize=14, capsize=3)
         ratios = [math.exp(ratio) for ratio in group.ratios]
         axes.plot(ratios, [number] * len(ratios), linestyle="", color=colour, marker="o", markersize=4, alpha=0.6)
-    axes.set_yticks(range(len(cell.groups)), [f"{_label(g.label.name)} ({len(g.ratios)})" for g in cell.groups])
+    axes.set_yticks(range(len(cell.groups)), [f"{label(g.label.name)} ({len(g.ratios)})" for g in cell.groups])
     axes.set_ylim(len(cell.groups) - 0.5, -0.5)
     axes.set_xscale("log")
     _plain_ticks(axes.xaxis)
@@ -366,8 +378,9 @@ def draw_labels(axes: Axes, cell: Cell) -> None:
     axes.set_title(f"{cell.kind.operation}, {human(cell.kind.size)}", loc="left")
 
 
-def _label(text: str) -> str:
-    return shortened(visible(text).encode("ascii", "backslashreplace").decode(), LABEL)
+def label(text: str, width: int = LABEL) -> str:
+    """Text for a figure, at most `width` characters: Matplotlib's fonts lack glyphs for most that is not ASCII."""
+    return shortened(visible(text).encode("ascii", "backslashreplace").decode(), width)
 
 
 @dataclass(frozen=True, slots=True)
@@ -411,7 +424,7 @@ def _heat_map(axes: Axes, grid: Grid) -> None:
             dark = value is not None and value > 0 and (place > 0.6 if grid.more_is_better else place < 0.4)
             text = "-" if value is None else f"{value:,.{grid.digits}f}"
             axes.text(x, y, text, ha="center", va="center", fontsize=7, color="white" if dark else "black")
-    axes.set_xticks(range(len(grid.columns)), [_label(column) for column in grid.columns])
-    axes.set_yticks(range(len(grid.rows)), [_label(row) for row in grid.rows])
+    axes.set_xticks(range(len(grid.columns)), [label(column) for column in grid.columns])
+    axes.set_yticks(range(len(grid.rows)), [label(row) for row in grid.rows])
     axes.grid(visible=False)
     axes.set_title(grid.title, loc="left")

@@ -64,7 +64,7 @@ def client(verdict: Verdict) -> dict[str, Any]:
     """One NFS client: what was seen, what it is, and why.
 
     reads.MBps is over the time with at least one READ outstanding; null without such a time.
-    reads.client_limited_MBps is null as long as nothing has measured it.
+    reads.client_limited_MBps is null without an interval in which the client was the limit.
     """
     facts, platform = verdict.facts, verdict.platform
     rate = words.read_rate(verdict)

@@ -6,20 +6,17 @@ the light and the dark theme. Text stays text.
 
 from __future__ import annotations
 
-import io
 import re
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Literal
 
 from nfsleuth.bandwidth.recognise import recognise
 from nfsleuth.report import figures, study_values, words
-from nfsleuth.report.escape import shortened, visible
 from nfsleuth.sharing.result import Sharing
 from nfsleuth.verdict.model import Report, Verdict
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 MOST = 40  # clients in a figure
 LABEL = 40  # characters of a client's label
@@ -112,53 +109,38 @@ def savings(found: Sharing) -> str:
     return _drawn((8.4, 3.6), lambda axes: figures.draw_savings(axes, found))
 
 
-def _drawn(size: tuple[float, float], draw: Callable[[Axes], None]) -> str:
-    """Whatever `draw` puts on the axes, as the text of an ``<svg>`` element."""
+def _drawn(size: tuple[float, float], draw: Callable[[Axes], None], grid: Literal["both", "x", "y"] = "both") -> str:
+    """Whatever `draw` puts on the axes, as the text of an ``<svg>`` element. grid: across which axes it has lines."""
     import matplotlib as mpl
-    from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
 
     with mpl.rc_context(_SETTINGS):  # type: ignore[arg-type]
         figure = Figure(figsize=size, layout="constrained")
         axes = figure.subplots()
         draw(axes)
-        axes.grid(linewidth=0.5)
+        axes.grid(axis=grid, linewidth=0.5)
         axes.set_axisbelow(True)
         axes.spines[["top", "right"]].set_visible(False)
-        return _written(figure, FigureCanvasSVG)
-
-
-def _written(figure: Figure, canvas: Callable[[Figure], Any]) -> str:
-    out = io.StringIO()
-    nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
-    canvas(figure).print_svg(out, metadata=nothing)
-    return _embedded(out.getvalue())
+        return _embedded(figures.svg(figure))
 
 
 def _figure(clients: Sequence[Verdict], draw: Callable[[Axes], None]) -> str:
     """One row per client, from the top, and whatever `draw` puts on the axes, as the text of an ``<svg>`` element."""
-    import matplotlib as mpl
-    from matplotlib.backends.backend_svg import FigureCanvasSVG
-    from matplotlib.figure import Figure
 
-    with mpl.rc_context(_SETTINGS):  # type: ignore[arg-type]
-        figure = Figure(figsize=(8.4, 0.7 + 0.27 * len(clients)), layout="constrained")
-        axes = figure.subplots()
+    def rows(axes: Axes) -> None:
         draw(axes)
         axes.set_yticks(range(len(clients)), [_label(v) for v in clients])
         axes.invert_yaxis()
         axes.margins(y=0.02)
-        axes.grid(axis="x", linewidth=0.5)
-        axes.set_axisbelow(True)
-        axes.spines[["top", "right", "left"]].set_visible(False)
+        axes.spines["left"].set_visible(False)
         axes.tick_params(length=0)
-        return _written(figure, FigureCanvasSVG)
+
+    return _drawn((8.4, 0.7 + 0.27 * len(clients)), rows, "x")
 
 
 def _label(verdict: Verdict) -> str:
     name = next(iter(words.names(verdict)), "")
-    text = visible(f"{verdict.id}  {name}" if name else verdict.id)
-    return shortened(text.encode("ascii", "backslashreplace").decode(), LABEL)  # Matplotlib has no glyphs beyond
+    return figures.label(f"{verdict.id}  {name}" if name else verdict.id, LABEL)
 
 
 def _embedded(svg: str) -> str:

@@ -213,17 +213,24 @@ def _by_configuration(runs: Sequence[Timings]) -> dict[str, Interval]:
     return found
 
 
-def rate_text(rate: Interval) -> str:
-    """A rate with its interval: ``26.4 (24.9 to 27.9)``."""
-    return f"{rate.median:.1f}" + ("" if rate.low is None else f" ({_between(rate)})")
+def interval_text(interval: Interval | None, digits: int = 1) -> str:
+    """A median with where it lies, ``26.4 (24.9 to 27.9)``; ``-`` for None. digits: behind the point."""
+    if interval is None:
+        return "-"
+    middle, between = f"{interval.median:.{digits}f}", _between(interval, digits)
+    return f"{middle} ({between})" if between else middle
 
 
-def _between(interval: Interval) -> str:
-    return "-" if interval.low is None or interval.high is None else f"{interval.low:.1f} to {interval.high:.1f}"
+def _between(interval: Interval, digits: int = 1) -> str:
+    """Where it lies, "" with too few samples."""
+    if interval.low is None or interval.high is None:
+        return ""
+    return f"{interval.low:.{digits}f} to {interval.high:.{digits}f}"
 
 
 def _cells(interval: Interval, native: Interval | None) -> tuple[str, str, str]:
-    return f"{interval.median:.1f}", _between(interval), f"{interval.median / native.median:.3f}" if native else "-"
+    ratio = f"{interval.median / native.median:.3f}" if native else "-"
+    return f"{interval.median:.1f}", _between(interval) or "-", ratio
 
 
 def drawings(runs: Sequence[Timings], *, bars: bool = True) -> list[Drawing]:

@@ -12,6 +12,7 @@ from nfsleuth.compiled import NO, ZERO, part
 from nfsleuth.trace.attributes import (
     OP_GETATTR,
     OP_GETFH,
+    OP_OPEN,
     OP_PUTFH,
     OP_RESTOREFH,
     OP_SAVEFH,
@@ -38,7 +39,7 @@ from nfsleuth.wire.xdr import Mark
 
 UNKNOWN_OPERATION = 1  # the walk ends, nothing is wrong
 OP_CREATE_SESSION, OP_EXCHANGE_ID, OP_SETCLIENTID = 43, 42, 35
-OP_OPEN, OP_READDIR, OP_SEQUENCE = 18, 26, 53
+OP_READDIR, OP_SEQUENCE = 26, 53
 MOUNT_MNT = 1  # the only procedure of MOUNT whose results begin with a status, RFC 1813 section 5.2
 LARGEST_TAG = 1024
 # Whose handle is the current one while the results of a COMPOUND are gone through: the row's `handle`, one that nothing

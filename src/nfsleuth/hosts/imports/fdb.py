@@ -9,14 +9,13 @@ Sources: bridge(8) of iproute2; RFC 4188 (BRIDGE-MIB: dot1dTpFdbPort, dot1dTpFdb
 
 from __future__ import annotations
 
-import json
 import re
 from collections import defaultdict
-from typing import Any
 
 from nfsleuth.errors import Exit, NfsleuthError
-from nfsleuth.hosts.imports.known import MOST_ENTRIES, Known, Switch, mac_of, short, stem
+from nfsleuth.hosts.imports.known import MOST_ENTRIES, Known, Switch, json_of, mac_of, short, stem
 
+COMMAND = "bridge -j fdb show"
 # Names of the columns, and their numbers below mib-2 (1.3.6.1.2.1).
 COLUMNS = {
     "dot1dTpFdbPort": "17.4.3.1.2",
@@ -40,7 +39,7 @@ def parse(text: str, path: str) -> Known:
     ports, passed = found
     if not ports:
         raise NfsleuthError(
-            f"{path}: holds no forwarding table; give the output of 'bridge -j fdb show' or of 'snmpwalk -On' over "
+            f"{path}: holds no forwarding table; give the output of '{COMMAND}' or of 'snmpwalk -On' over "
             "1.3.6.1.2.1.17",
             Exit.UNREADABLE,
         )
@@ -49,14 +48,9 @@ def parse(text: str, path: str) -> Known:
 
 
 def _bridge(text: str, path: str) -> tuple[dict[str, set[str]], int]:
-    try:
-        rows: Any = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise NfsleuthError(
-            f"{path}: is no JSON ({error}); write it with 'bridge -j fdb show'", Exit.UNREADABLE
-        ) from error
+    rows = json_of(text, path, COMMAND)
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows[:MOST_ENTRIES]):
-        raise NfsleuthError(f"{path}: is no list of entries; write it with 'bridge -j fdb show'", Exit.UNREADABLE)
+        raise NfsleuthError(f"{path}: is no list of entries; write it with '{COMMAND}'", Exit.UNREADABLE)
     ports: defaultdict[str, set[str]] = defaultdict(set)
     passed = max(len(rows) - MOST_ENTRIES, 0)
     for row in rows[:MOST_ENTRIES]:

@@ -6,9 +6,12 @@ Values add up (``a + b``), as files do. Entries that were passed over are told i
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
+from nfsleuth.errors import Exit, NfsleuthError
 from nfsleuth.evidence.addresses import mac_number, mac_text
 
 MOST_ENTRIES = 1 << 20  # of a file
@@ -76,6 +79,14 @@ def stem(path: str) -> str:
     """What a file's name calls the thing that it describes: "tables/sw1.fdb.json" is of "sw1"."""
     name = path.replace("\\", "/").rpartition("/")[2]
     return (name.partition(".")[0] or name)[:LONGEST]
+
+
+def json_of(text: str, path: str, command: str) -> Any:  # noqa: ANN401 - whatever the file holds
+    """The JSON in `text`, of the file `path` that `command` writes. Raises NfsleuthError if it is none."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise NfsleuthError(f"{path}: is no JSON ({error}); write it with '{command}'", Exit.UNREADABLE) from error
 
 
 def mac_of(text: object) -> str | None:

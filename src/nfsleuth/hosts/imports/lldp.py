@@ -5,31 +5,25 @@ Each neighbour says its name, what it runs, and whether it bridges or routes (IE
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from typing import Any
 
 from nfsleuth.errors import Exit, NfsleuthError
-from nfsleuth.hosts.imports.known import MOST_ENTRIES, AtPort, Known, short, stem
+from nfsleuth.hosts.imports.known import MOST_ENTRIES, AtPort, Known, json_of, short, stem
+
+COMMAND = "lldpcli show neighbors -f json"
 
 
 def parse(text: str, path: str) -> Known:
     """The neighbours in `text`, at ports of the switch that the file's name calls it."""
-    try:
-        document: Any = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise NfsleuthError(
-            f"{path}: is no JSON ({error}); write it with 'lldpcli show neighbors -f json'", Exit.UNREADABLE
-        ) from error
+    document = json_of(text, path, COMMAND)
     found = {}
     for lldp in _each(document.get("lldp") if isinstance(document, dict) else None):
         for interface in _each(lldp.get("interface")):
             for port, about in _interfaces(interface):
                 found[stem(path), short(port)] = _neighbour(about)
     if not found:
-        raise NfsleuthError(
-            f"{path}: holds no LLDP neighbours; write it with 'lldpcli show neighbors -f json'", Exit.UNREADABLE
-        )
+        raise NfsleuthError(f"{path}: holds no LLDP neighbours; write it with '{COMMAND}'", Exit.UNREADABLE)
     return Known(at_ports=found)
 
 

@@ -18,6 +18,7 @@ from nfsleuth.lab.outcome import Recorded, Timing
 from nfsleuth.report import figures
 from nfsleuth.report.figures import Grid
 from nfsleuth.report.sections import Section, Table
+from nfsleuth.report.study import interval_text
 
 ROOTLESS = ("user", "passt")  # backends that somebody without root can use: no interface has to be made for them
 UPROBES = "uprobes"
@@ -187,9 +188,8 @@ def table(matrix: Matrix) -> Table:
         frames = (_number(cell.median(key), 0) for key in ("frames_out", "frames_in"))
         calls = (_number(cell.median(key), 2) for key in ("syscalls_out", "syscalls_in"))
         times = (_time(cell, "until_syscall"), _number(cell.median("syscall"), 1), _time(cell, "to_guest"))
-        rows.append(
-            (cell.nic, cell.backend, str(len(cell.rates)), _interval(cell.rate), _cost(cell), *times, *frames, *calls)
-        )
+        boots, rate = str(len(cell.rates)), interval_text(cell.rate)
+        rows.append((cell.nic, cell.backend, boots, rate, _cost(cell), *times, *frames, *calls))
     return Table(titles, tuple(rows), frozenset(range(2, len(titles))))
 
 
@@ -198,9 +198,9 @@ def overhead(matrix: Matrix) -> Table:
     rows = []
     for cell in matrix.cells:
         if cell.rates and cell.recorded:
-            with_it = bootstrapped(cell.recorded)
-            ratio = bootstrapped_ratio(cell.recorded, cell.rates)
-            rows.append((cell.nic, cell.backend, _interval(cell.rate), _interval(with_it), _interval(ratio, 2)))
+            rates = interval_text(cell.rate), interval_text(bootstrapped(cell.recorded))
+            left = interval_text(bootstrapped_ratio(cell.recorded, cell.rates), 2)
+            rows.append((cell.nic, cell.backend, *rates, left))
     return Table(("NIC", "backend", "MB/s without", "MB/s with", "of it left"), tuple(rows), frozenset((2, 3, 4)))
 
 
@@ -243,7 +243,7 @@ def advice(matrix: Matrix) -> list[str]:
 def _best(mine: Sequence[Cell]) -> str:
     best, *rest = mine
     alike = [cell for cell in rest if not _apart(best, cell)]
-    said = f"Take {best.name}: {_interval(best.rate)} MB/s, the fastest of {len(mine)} that need no root."
+    said = f"Take {best.name}: {interval_text(best.rate)} MB/s, the fastest of {len(mine)} that need no root."
     if not alike:
         return said + " It is surely faster than all others." if rest else said
     few = sorted(
@@ -261,7 +261,7 @@ def _cheapest(mine: Sequence[Cell]) -> str:
     sure = ratio is not None and ratio.low is not None and ratio.low > 1
     return (
         f"Least CPU time for an MB: {first.name}, {_cost(first)} ms; {rest[-1].name}, the dearest, takes "
-        f"{_interval(ratio, 2)} times as much{'' if sure else ', if more at all'}."
+        f"{interval_text(ratio, 2)} times as much{'' if sure else ', if more at all'}."
     )
 
 
@@ -288,13 +288,14 @@ def _backends(matrix: Matrix, mine: Sequence[Cell]) -> str:
 def _slowest(mine: Sequence[Cell]) -> str:
     best, worst = mine[0], mine[-1]
     ratio = bootstrapped_ratio(best.rates, worst.rates)
-    said = f"{best.name} reads {_interval(ratio, 2)} times as fast as {worst.name}, the slowest"
+    said = f"{best.name} reads {interval_text(ratio, 2)} times as fast as {worst.name}, the slowest"
     return f"The choice matters: {said}." if _apart(best, worst) else f"The choice hardly matters: {said}, if at all."
 
 
 def _with_root(best: Cell, other: Cell) -> str:
     ratio = bootstrapped_ratio(other.rates, best.rates)
-    said = f"With root the fastest is {other.name}: {_interval(other.rate)} MB/s, {_interval(ratio, 2)} of {best.name}"
+    said = f"With root the fastest is {other.name}: {interval_text(other.rate)} MB/s, "
+    said += f"{interval_text(ratio, 2)} of {best.name}"
     if ratio is None or ratio.low is None or ratio.high is None:
         return said + "."
     if ratio.low > 1:
@@ -335,7 +336,7 @@ def _value(cell: Cell, key: str) -> float | None:
 
 
 def _cost(cell: Cell) -> str:
-    return _interval(bootstrapped(cell.cpu), 0) if cell.cpu else "-"
+    return interval_text(bootstrapped(cell.cpu), 0) if cell.cpu else "-"
 
 
 def _time(cell: Cell, key: str) -> str:
@@ -348,11 +349,3 @@ def _time(cell: Cell, key: str) -> str:
 
 def _number(value: float | None, digits: int) -> str:
     return "-" if value is None else f"{value:,.{digits}f}"
-
-
-def _interval(interval: Interval | None, digits: int = 1) -> str:
-    if interval is None:
-        return "-"
-    if interval.low is None or interval.high is None:
-        return f"{interval.median:.{digits}f}"
-    return f"{interval.median:.{digits}f} ({interval.low:.{digits}f} to {interval.high:.{digits}f})"

@@ -94,7 +94,7 @@ def _clients(experiment: Experiment, rates: Mapping[str, Interval], run: Mapping
     rows = []
     for client in experiment.clients:
         rate = rates.get(client.name)
-        what = beside.rate_text(rate) if rate else "-"
+        what = beside.interval_text(rate)
         done = "done" if rate or client.name in kernels else "did not run"
         end = visible(str(failed.get(client.name, "")))[:60] or done
         kernel = str(kernels.get(client.name, ""))
