@@ -95,7 +95,7 @@ def compile_kernel(
     for value in (*module.functions, *module.global_variables):
         if not value.is_declaration and value.name != symbol:
             value.linkage = "internal"
-    if optimise is not None:  # now that no part can be called from elsewhere: one that has one caller becomes part of it
+    if optimise is not None:  # now that no part is called from elsewhere: one that has one caller becomes part of it
         optimise(compiled._library, module)
     code = _object_code(llvm, module)
     missing = [f.name for f in module.functions if f.is_declaration and f.name.startswith(("numba_", "NRT_"))]
