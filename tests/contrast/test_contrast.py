@@ -7,6 +7,7 @@ import pytest
 from contrast import plant
 from nfsleuth import api
 from nfsleuth.contrast import rank, runs
+from nfsleuth.report.contrast_words import looked_at
 
 CLIENTS = 9
 
@@ -64,6 +65,15 @@ def test_two_runs_of_one_configuration_give_no_finding(tmp_path):
         assert result.can_conclude
         with_findings += bool(result.findings)
     assert with_findings <= 1
+
+
+def test_fields_beyond_the_limit_are_counted_and_told(tmp_path, monkeypatch):
+    whole, _ = findings(tmp_path, 1)
+    monkeypatch.setattr(rank, "MOST_TESTS", 3)
+    cut, _ = findings(tmp_path, 1)
+    assert (whole.untested, cut.untested) == (0, whole.fields - 3)
+    assert cut.fields == whole.fields
+    assert f"; {cut.untested:,} more than can be looked at were left out." in looked_at(cut)
 
 
 def test_what_changes_from_run_to_run_is_masked(tmp_path):

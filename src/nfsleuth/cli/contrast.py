@@ -27,7 +27,7 @@ Examples:
 NFS_VERSIONS = ["2", "3", "4.0", "4.1", "4.2"]
 
 
-@click.command(epilog=EXAMPLES)
+@click.command(epilog=EXAMPLES, short_help="Find which protocol fields tell two kinds of client apart.")
 @click.argument("captures", nargs=-1, metavar="[CAPTURE CAPTURE]", help="Two captures; their names are the labels.")
 @click.option("--label", multiple=True, metavar="NAME=CAPTURE", help="Clients of CAPTURE are NAME. Several times.")
 @click.option("--labels", multiple=True, metavar="FILE...", help="Label files, their captures beside them. Needs --by.")

@@ -37,7 +37,7 @@ LACKS_SHOWN = 8
 VALUED = ("-o", "--output", "--link", "--client")  # options of `learn` that another word follows
 
 
-@click.group()
+@click.group(short_help="Learn and show how fast known kinds of clients read.")
 def profile() -> None:
     """Learn how fast clients of known kinds read, for `identify --profile`."""
 

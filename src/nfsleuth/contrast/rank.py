@@ -30,7 +30,7 @@ PROMISING = 0.06  # p of the first round up to which the second is worth its tim
 BATCH = 2_000  # permutations at a time
 ENOUGH = 40  # permutations that do as well after which p is known well enough (Besag and Clifford 1991)
 EQUAL = 1e-6  # bits by which sums of the same numbers in another order may differ
-MOST_TESTS = 20_000
+MOST_TESTS = 20_000  # fields
 DEALT_KEPT = 256  # batches of dealt labels that are kept for the tests of the same clients
 
 # How the client is connected shows in relations between layers, which mean the same in every network: so they come
@@ -102,9 +102,9 @@ class Finding:
 class Contrast:
     """What came out. findings: significant, best first. differing: what divides the labels without exception and is not
     significant: worth another capture, no more. tests: fields that could have been significant, after putting alike
-    ones together; fields: on which any two clients differ. least: the smallest p that these clients could give; above
-    ALPHA nothing can be concluded. counts: clients per label. strata: clients per stratum and label. masked: paths that
-    were compared by form.
+    ones together; fields: on which any two clients differ; untested: of these, beyond `MOST_TESTS`. least: the smallest
+    p that these clients could give; above ALPHA nothing can be concluded. counts: clients per label. strata: clients
+    per stratum and label. masked: paths that were compared by form.
     """
 
     findings: tuple[Finding, ...]
@@ -115,6 +115,7 @@ class Contrast:
     counts: dict[str, int]
     strata: dict[str, dict[str, int]] = field(default_factory=dict)
     masked: tuple[str, ...] = ()
+    untested: int = 0
 
     @property
     def can_conclude(self) -> bool:
@@ -146,9 +147,9 @@ def contrast(
         for depth in (3, 2, 1)
     ]
     design = designs[-1]
-    asked = list(about(clients, masked))[:MOST_TESTS]
+    asked = list(about(clients, masked))
     tests: dict[tuple[int, Cause, bytes, tuple[bytes, ...]], list[FieldQuestions]] = {}
-    for one in asked:
+    for one in asked[:MOST_TESTS]:
         level, usable = _comparable(designs, one, alpha)
         if usable is not None:
             confounded = _confounded(designs, level, usable.who)
@@ -179,6 +180,7 @@ def contrast(
         {label: sum(c.label == label for c in clients) for label in labels},
         strata,
         tuple(sorted(masked)),
+        max(0, len(asked) - MOST_TESTS),
     )
 
 

@@ -6,7 +6,6 @@ being in the folder is the registration. `gate` says whose MAC is seen and is as
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
 from types import ModuleType
 
 from nfsleuth.clients.facts import Facts, Household
@@ -15,8 +14,6 @@ from nfsleuth.evidence.registry import modules_with
 from nfsleuth.evidence.rules import Rules
 
 __all__ = ["HYPOTHESES", "Evidence", "Group", "Rules", "State", "heuristics", "weigh"]
-
-Observe = Callable[[Facts, Household, Rules], Iterable[Evidence]]
 
 
 def heuristics() -> dict[str, ModuleType]:

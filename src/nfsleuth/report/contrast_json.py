@@ -27,6 +27,7 @@ def contrasted(
         "labels": result.counts,
         "strata": result.strata,
         "fields": result.fields,
+        "untested": result.untested,
         "tests": result.tests,
         "least_p": result.least,
         "can_conclude": result.can_conclude,

@@ -20,8 +20,8 @@ from nfsleuth.report.contrast_words import (
     by_cause,
     cannot,
     compared,
-    counted,
     lone,
+    looked_at,
     question,
     sides,
 )
@@ -48,7 +48,7 @@ def findings(
 ) -> str:
     """The whole answer as text."""
     width = max(width, LEAST)
-    lines = _wrapped(f"{counted(result)} clients, {result.fields} fields in which any two differ.", width)
+    lines = _wrapped(looked_at(result), width)
     for label in lone(result) if result.can_conclude else ():
         lines += _wrapped(
             f"{visible(label)} has one client: what is its own cannot be told from what is its kind's.", width

@@ -87,6 +87,12 @@ def counted(result: Contrast) -> str:
     return " and ".join([", ".join(parts[:-1]), parts[-1]]) if len(parts) > 1 else parts[0]
 
 
+def looked_at(result: Contrast) -> str:
+    """How many clients and fields there are."""
+    beyond = f"; {result.untested:,} more than can be looked at were left out" if result.untested else ""
+    return f"{counted(result)} clients, {result.fields} fields in which any two differ{beyond}."
+
+
 def cannot(result: Contrast) -> str:
     """Why nothing can be concluded, and what would help."""
     chance = f"1 of {round(1 / result.least)}" if result.least < 1 else "every"
