@@ -8,6 +8,7 @@ import pytest
 from bandwidth.flow import Link, slow_guest
 from nfsleuth import cli
 from nfsleuth.bandwidth.profile import from_toml
+from nfsleuth.bandwidth.timings import Timings, Trial, to_json
 from packets import pcap
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -62,6 +63,17 @@ def test_bench_compares_earlier_runs(capsys, tmp_path):
         "native", "virtio,"
     ]  # fmt: skip
     assert (tmp_path / "both.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_run_that_came_no_further_than_the_warm_up_shows_no_table(capsys, tmp_path):
+    """It has no rate that could stand beside the study's."""
+    file = tmp_path / "early.json"
+    trials = [Trial(4096, 0, 0.1, warmup=True)]
+    file.write_text(json.dumps(to_json(Timings("/mnt", "mount", 4096, trials=trials, problem="it hung"))))
+    _, out, _ = run(capsys, "bench", file)
+    assert "Only the warm-up was read (1 readings)." in out
+    assert "ended early: it hung." in out
+    assert "Table 2" not in out
 
 
 @pytest.mark.parametrize(

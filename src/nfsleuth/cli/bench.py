@@ -184,4 +184,5 @@ def _put_out(runs: list[Timings], output: str | None, as_json: bool) -> None:
         found = [to_json(run) for run in runs]
         options.put_json(found[0] if len(found) == 1 else found)
     elif output != options.STDOUT:
-        options.put("\n".join([*map(timing_text.run, runs), timing_text.beside_the_study(runs)]))
+        tables = [timing_text.beside_the_study(runs)] if any(run.bandwidth() for run in runs) else []
+        options.put("\n".join([*map(timing_text.run, runs), *tables]))

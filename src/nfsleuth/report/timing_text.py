@@ -27,6 +27,8 @@ def run(it: Timings) -> str:
         f"  {r.rate.median:>8.4g}  {_between(r.rate, 17)}"
         for r in it.results()
     ]
+    if not it.results():
+        lines.append(f"Only the warm-up was read ({len(it.trials)} readings).")
     lines += ["", f"Caches: client {visible(it.client_cache)}; server {visible(it.server_cache or 'not emptied')}."]
     lines += _wrapped([*it.notes, *([f"ended early: {it.problem}"] if it.problem else [])])
     return "\n".join(lines) + "\n"

@@ -255,6 +255,7 @@ def explain(error: OSError, what: str) -> NfsleuthError:
         errno.EDQUOT: "your quota is used up: choose smaller --sizes",
         errno.EROFS: "it is read-only: make the files on the server (bench --keep there), then run this again",
         errno.EACCES: "you may not write there: choose another folder, or make the files on the server (bench --keep)",
+        errno.ENOENT: "somebody removed it meanwhile, or the mount is not what it was",
         errno.ESTALE: "the mount is stale: mount it again",
         errno.EIO: "look at the server, and at dmesg here",
         errno.ETIMEDOUT: "the server does not answer",
