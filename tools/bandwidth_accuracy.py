@@ -43,7 +43,8 @@ from nfsleuth.verdict.priors import DEFAULT
 KEPT = Path(__file__).parents[1] / "tests" / "captures" / "reading"
 SCHEMA = "nfsleuth.reading/1"
 STANDIN = "User-Mode Linux (stand-in)"
-NOT_LEARNT = "e1000"  # a kind of guest that the profile is not to know
+INTO = "libnfs into "  # what a native client is called whose program takes its time with what it read
+NOT_LEARNT = ("e1000", INTO)  # a kind of guest that the profile is not to know, and programs
 TOO_LITTLE, FITS_NONE = "too little", "fits none"
 SECONDS = (0.5, 1, 2, 5, 10)
 MEGABYTES = (1, 4, 16, 32, 64)
@@ -128,6 +129,8 @@ def sampled(run: Path, name: str) -> list[Sample]:
     capture = run / labels["capture"]
     verdicts = nfsleuth.identify(capture).clients
     intervals = by_port(capture)
+    played = json.loads((run / "experiment.json").read_text(encoding="utf-8"))
+    consumers = {native["name"]: native["consumer"] for native in played["natives"]}
     found = []
     for truth in labels["clients"]:
         verdict = matched(truth, verdicts)
@@ -138,7 +141,8 @@ def sampled(run: Path, name: str) -> list[Sample]:
         read = tuple(interval for row in rows if (interval := of_row(row)) is not None)
         evidence = tuple(w.evidence for w in verdict.weighed)
         known = {key: truth[key] for key in ("state", "acceptable", "virtual", "standin_for_native")}
-        found.append(Sample(name, truth["name"], label_of(truth), known, read, evidence))
+        label = label_of(truth, consumers.get(truth["name"], ""))
+        found.append(Sample(name, truth["name"], label, known, read, evidence))
     return found
 
 
@@ -169,12 +173,12 @@ def of_row(row: np.void) -> Interval | None:
     return Interval(kind.size, cell.span, cell.bytes, own, cell.client_limited == 1)
 
 
-def label_of(truth: dict[str, Any]) -> Label:
+def label_of(truth: dict[str, Any], consumer: str) -> Label:
     """What it is called in a profile. A stand-in counts as what it stands in for, as its name says."""
     if truth["standin_for_native"]:
         return Label(STANDIN, State.NATIVE.value)
     if truth["state"] == State.NATIVE.value:
-        return Label("libnfs", State.NATIVE.value)
+        return Label(f"{INTO}{consumer}" if consumer else "libnfs", State.NATIVE.value)
     return Label(f"{truth['nic'].removesuffix('-net-pci')} {truth['backend']}", truth["state"])
 
 
@@ -230,7 +234,7 @@ def from_json(path: Path) -> list[Sample]:
 
 def others(one: Sample, samples: Iterable[Sample]) -> Profile:
     """What the clients of other runs teach."""
-    known = [other for other in samples if other.run != one.run and NOT_LEARNT not in other.label.name]
+    known = [other for other in samples if other.run != one.run and not other.label.name.startswith(NOT_LEARNT)]
     return Profile() + Profile([row for other in known for row in other.teaches])
 
 

@@ -44,6 +44,7 @@ def run(folder: Path, seed: int, name: str, state: str, busy: float) -> Path:
         "virtual": state != "native", "standin_for_native": False, "nic": "virtio", "backend": backend,
     }  # fmt: skip
     (here / "server.labels.json").write_text(json.dumps({"capture": "server.pcap", "clients": [label]}))
+    (here / "experiment.json").write_text(json.dumps({"natives": []}))
     told = {"seed": f"{name}-{seed}", "failed": {}, "dropped": {"server": 0}, "accelerator": "tcg", "versions": {}}
     (here / "run.json").write_text(json.dumps(told))
     return here

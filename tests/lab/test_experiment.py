@@ -229,6 +229,7 @@ WRONG = {
     ),
     "version of libnfs": (ONE + table("natives", name="n", version="4.2"), "libnfs has no NFSv4.2"),
     "option of libnfs": (ONE + table("natives", name="n", noresvport=True), "libnfs takes none of"),
+    "consumer of a kernel": (ONE + table("natives", name="n", client="kernel", consumer="gzip"), "consumer is libnfs's"),
     "MAC of a native": (ONE + table("natives", name="n", mac="18:66:da:00:00:01"), "a native client is its host"),
     "reboot of a native": (
         ONE + table("natives", name="n", workload="w") + "[workloads.w]\nreboots = 1\n", "a native client cannot reboot",

@@ -94,7 +94,7 @@ def _native(native: Native, reboots: int) -> str:
     if native.container and native.ip == 6:
         return "the lab has no IPv6 behind a container engine's NAT; set ip = 4"
     if native.client != "libnfs":
-        return ""
+        return 'consumer is libnfs\'s; leave it out, or use client = "libnfs"' if native.consumer else ""
     if native.version not in LIBNFS_VERSIONS:
         return f'libnfs has no NFSv{native.version}; use version 3 or 4.0, or client = "kernel"'
     kernels = ("noresvport", "clientaddr", "uniquifier", "rsize", "wsize", "options")

@@ -219,6 +219,11 @@ class Native(Client):
         "libnfs",
     )
     version: str = key("NFS version; libnfs knows 3 and 4.0", values.one_of(VERSIONS), "3")
+    consumer: str = key(
+        '"gzip" or "sha256": what libnfs hands each piece of a file to, before it asks for the next; nothing',
+        values.one_of(("gzip", "sha256")),
+        "",
+    )
     container: bool = key(
         "in a namespace of its own behind the host kernel's NAT, as a container is; else it is the host itself",
         values.flag,

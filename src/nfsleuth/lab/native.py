@@ -12,12 +12,14 @@ The functions used, and their arguments: libnfs, include/nfsc/libnfs.h, up to ve
 from __future__ import annotations
 
 import ctypes
+import hashlib
 import itertools
 import json
 import os
 import stat
 import sys
 import time
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -25,6 +27,14 @@ from typing import Any
 READABLE = ("libnfs.so.13", "libnfs.so.14", "libnfs.so.12")  # up to version 5; 6 changed the order of arguments
 
 READ_AHEAD = 1 << 17  # bytes: Linux's read_ahead_kb is 128
+
+Consumer = Callable[[memoryview], object]
+# What is made for each file anew, and takes its pieces: what `gzip` and `sha256sum` do with them.
+CONSUMERS: dict[str, Callable[[], Consumer]] = {
+    "": lambda: len,
+    "gzip": lambda: zlib.compressobj(wbits=31).compress,
+    "sha256": lambda: hashlib.sha256().update,
+}
 
 
 class CallError(Exception):
@@ -55,8 +65,10 @@ class Share:
         self._do("umount")
         self._lib.nfs_destroy_context(self._context)
 
-    def read(self, path: str, block: int, order: list[int] | None) -> int:
+    def read(self, path: str, block: int, order: list[int] | None, consume: Consumer = len) -> int:
         """Read a file in pieces of `block` bytes, in the `order` of their numbers or in sequence; returns its size.
+
+        `consume` gets each piece before the next one is asked for.
 
         In sequence at least READ_AHEAD bytes are asked for at once, as a kernel's read-ahead would. (libnfs has one of
         its own, which in 4.0 loses the end of some files.)
@@ -70,6 +82,7 @@ class Share:
             total += got
             if not got:
                 break
+            consume(memoryview(buffer)[:got])
         self._do("close", handle)
         return total
 
@@ -144,7 +157,7 @@ def told(word: str) -> None:
     raise CallError("the lab has gone")
 
 
-def steps(share: Share, job: Path, name: str) -> dict[str, Callable[..., None]]:
+def steps(share: Share, job: Path, name: str, consumer: str) -> dict[str, Callable[..., None]]:
     """What a line of the workload begins with -> what does it."""
 
     def metadata() -> None:
@@ -158,7 +171,7 @@ def steps(share: Share, job: Path, name: str) -> dict[str, Callable[..., None]]:
     def read(path: str, block: str, order: str = "") -> None:
         numbers = [int(line) for line in (job / order).read_text().split()] if order else None
         began = time.monotonic_ns()
-        octets = share.read(f"/{path}", int(block), numbers)
+        octets = share.read(f"/{path}", int(block), numbers, CONSUMERS[consumer]())
         say("read", path, octets, f"{(time.monotonic_ns() - began) / 1e9:.6f}")
 
     def write(octets: str) -> None:
@@ -178,7 +191,7 @@ def main(job: Path) -> None:
     say("ready")
     told("go")
     share = Share(settings["server"], settings["version"])
-    known = steps(share, job, settings["name"])
+    known = steps(share, job, settings["name"], settings["consumer"])
     for line in (job / "steps").read_text().splitlines():
         time.sleep(settings["pause"])
         step, *words = line.split()

@@ -283,6 +283,7 @@ def _native(stage: Stage, client: Native, turn: Turn, told: Told, stack: ExitSta
         "version": int(client.version[0]),
         "pause": stage.experiment.workload(client).pause,
         "name": client.name,
+        "consumer": client.consumer,
     }
     (job / "settings.json").write_text(json.dumps(settings))
     return lambda: Agent(client.name, here.command(sys.executable, "-m", "nfsleuth.lab.native", job), log)

@@ -33,7 +33,7 @@ from nfsleuth.path import library
 
 Progress = Callable[[str], None]
 # What was seen without KVM on a busy machine of two cores, for estimates: bytes per second, and seconds.
-GUEST_RATE, NATIVE_RATE, GUEST_BOOT = 8e6, 60e6, 12
+GUEST_RATE, NATIVE_RATE, GUEST_BOOT = 8e6, 60e6, 25
 TABLE = "switch.fdb.json"
 CALIBRATION = 2  # seconds before a recording
 FRAME = 1514  # bytes of a full frame
