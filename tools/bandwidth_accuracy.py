@@ -279,16 +279,20 @@ def written(samples: Sequence[Sample]) -> list[str]:
     """The same of any samples."""
     profiles = {run: others(next(s for s in samples if s.run == run), samples) for run in {s.run for s in samples}}
     alone = [recognise(one.rates, profiles[one.run], "") for one in samples]
+    programs = {s.run for s in samples} - {s.run for s in samples if not s.label.name.startswith(INTO)}
     return [
         "## Bandwidth",
         f"`nfsleuth lab run reading`, {len(profiles)} times, with {len(samples)} clients; each time the server and all "
-        "guests booted anew. Each client is recognised by a profile learnt from the other runs. All read with READs "
-        "of 128 KiB, one client after the other. What is kept of the runs is in tests/captures/reading.",
+        f"guests booted anew. {len(programs)} of the runs were of native clients alone that hand what they read to a "
+        "program (`--only native-gzip,native-sha256`). Each client is recognised by a profile learnt from the other "
+        "runs. All read with READs of 128 KiB, one client after the other. What is kept of the runs is in "
+        "tests/captures/reading.",
         f"What bandwidth alone leans to; rows are what the clients are. `{TOO_LITTLE}`: fewer than 10 client-limited "
         f"intervals. `{FITS_NONE}`: every label of the profile is rejected. A client that never is what limits cannot "
-        "be told by its speed: libnfs waits for the network and the server. User-Mode Linux stands in for a native "
-        f"kernel client and was learnt as one. Of {NOT_LEARNT} nothing was learnt: it is a kind that the profile does "
-        "not know.",
+        "be told by its speed: libnfs waits for the network and the server, even if it takes a SHA-256 of each piece "
+        "before it asks for the next. With gzip instead it is what limits, and its speed is the program's. User-Mode "
+        "Linux stands in for a native kernel client and was learnt as one. Of e1000 and of clients with a program "
+        "nothing was learnt: they are kinds that the profile does not know.",
         _by_label(samples, alone),
         _said(samples, alone),
         "### What it adds to other evidence",
