@@ -126,6 +126,15 @@ def test_figures_that_nobody_recorded_are_said_to_be_missing():
     assert "Figures 3 to 5" not in study.page(whole())
 
 
+@pytest.mark.parametrize(("size", "missing"), [(1 << 20, "Figure 2"), (1 << 30, "Figure 1")])
+def test_figures_for_which_nothing_was_read_are_said_to_be_missing(size, missing):
+    known = study.Study([run("native", 30, sizes=(size,))])
+    ((title, why),) = study.gaps(known)
+    assert title.startswith(missing)
+    assert "32M" in why
+    assert f"<h2>{title}</h2>" in study.page(known)
+
+
 def test_a_single_size_is_drawn_as_bars_and_clients_left_out_are_counted():
     many = [run(f"client {n}", 10 + n, sizes=(1 << 20,)) for n in range(15)]
     (one, bars) = study.drawings(many)

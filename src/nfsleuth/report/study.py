@@ -43,6 +43,11 @@ SINCE = {
 
 KINDS = ("svg", "png")  # of image files
 MISSING = "Figures 3 to 5"
+FIGURE_1, FIGURE_2 = "Figure 1: small files", "Figure 2: large files"
+LIMITED = (
+    "Of the time in which files were read, pauses of up to half a second included (application), as a capture at the "
+    "server tells. MB/s are over all of that time; own MB/s over the client's time alone, where it was what limited."
+)
 
 
 class Drawing(NamedTuple):
@@ -83,7 +88,8 @@ def page(study: Study, version: str = "") -> str:
         limited=limited(study.rates),
         drawn=_elements(pictures(study.runs)),
         pictures=_elements(study.pictures),
-        missing=MISSING,
+        gaps=gaps(study),
+        limits=LIMITED,
         notes=notes(study.runs),
     )
 
@@ -96,11 +102,25 @@ def sections(study: Study) -> list[str]:
     parts += [picture_text(picture) for picture in pictures(study.runs)]
     parts += [section_text(section) for section in study.sections]
     parts += [picture_text(picture) for picture in study.pictures]
-    if study.missing:
-        parts += [f"## {MISSING}", plain(study.missing)]
+    for title, why in gaps(study):
+        parts += [f"## {title}", plain(why)]
     if study.rates:
-        parts += ["## What limited each configuration", markdown_table(limited(study.rates))]
+        parts += ["## What limited each configuration", LIMITED, markdown_table(limited(study.rates))]
     return parts
+
+
+def gaps(study: Study) -> list[tuple[str, str]]:
+    """The study's figures that this run has nothing for: title, and why with the cure."""
+    sizes = {size for run in study.runs for size in run.counted()}
+    least = human(LARGE)
+    found = []
+    if sizes and min(sizes) >= LARGE:
+        found.append((FIGURE_1, f"Not drawn: no file of less than {least} was read."))
+    if sizes and max(sizes) < LARGE:
+        found.append((FIGURE_2, f"Not drawn: no file of {least} or more was read; `nfsleuth lab run paper` reads one."))
+    if study.missing:
+        found.append((MISSING, study.missing))
+    return found
 
 
 def images(study: Study) -> dict[str, bytes]:
@@ -239,16 +259,16 @@ def drawings(runs: Sequence[Timings], *, bars: bool = True) -> list[Drawing]:
     small, large = sorted(s for s in sizes if s < LARGE), sorted(s for s in sizes if s >= LARGE)
     count = sum(1 for run in runs if run.counted())
     few = f" The first {figures.MOST_RUNS} of {count} clients." if count > figures.MOST_RUNS else ""
-    caption = "Medians with 95 % bootstrap intervals; files of {}." + few
+    caption = "Medians with 95 % bootstrap intervals; files of {}. The study's curves have no numbers to draw." + few
     found = []
     if small:
         what = caption.format(", ".join(map(human, small)))
         draw = partial(figures.read_times, runs, large=False)
-        found.append(Drawing("figure-1", "Figure 1: small files", what, draw))
+        found.append(Drawing("figure-1", FIGURE_1, what, draw))
     if large:
         what = caption.format(", ".join(map(human, large)))
         draw = partial(figures.read_times, runs, large=True)
-        found.append(Drawing("figure-2", "Figure 2: large files", what, draw))
+        found.append(Drawing("figure-2", FIGURE_2, what, draw))
     if len(sizes) > 1:
         what = "Time against size on logarithmic axes." + few
         found.append(Drawing("all-files", "All files", what, partial(figures.read_times, runs, logarithmic=True)))

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from nfsleuth.bandwidth.numbers import Interval
+from nfsleuth.bandwidth.plan import human
 from nfsleuth.bandwidth.timings import Timings
 from nfsleuth.lab.model import Experiment, Guest, Native
 from nfsleuth.lab.outcome import Timing
@@ -119,7 +120,27 @@ def conditions(experiment: Experiment, run: Mapping[str, Any]) -> list[str]:
         f"Accelerator: {accelerator}{translated if accelerator == 'tcg' else ''}.",
         "All hosts are namespaces of one machine: clients that run at one time share its processors.",
         f"Links: {', '.join(shaped) or 'not shaped'}.",
+        *_read(experiment),
+        *(f"{visible(kernel)}: {', '.join(names)}." for kernel, names in _kernels(run).items()),
         *([f"Ended before its time: {visible(str(run['ended']))}."] if run.get("ended") else []),
         *(f"{visible(name)} {visible(str(version))}" for name, version in versions),
         *(f"Left out: {visible(line)}" for line in left_out),
     ]
+
+
+def _read(experiment: Experiment) -> list[str]:
+    """What was read how often, a line per workload that somebody did."""
+    done = {workload.name: workload for workload in map(experiment.workload, experiment.clients) if workload.files}
+    return [
+        f"Files of {', '.join(map(human, one.files))}: {one.rounds} rounds, {one.warmup or 'none'} of them to warm up."
+        for one in done.values()
+    ]
+
+
+def _kernels(run: Mapping[str, Any]) -> dict[str, list[str]]:
+    """The clients by what they say of their kernel."""
+    found: dict[str, list[str]] = {}
+    for name, kernel in run.get("kernels", {}).items():
+        if kernel:
+            found.setdefault(f"Linux {kernel}" if str(kernel)[:1].isdigit() else str(kernel), []).append(visible(name))
+    return found
