@@ -15,6 +15,7 @@ from nfsleuth.lab import pages
 from nfsleuth.lab.experiment import load, text_of
 from nfsleuth.lab.outcome import Recorded, Timing
 from nfsleuth.path import store
+from nfsleuth.verdict.model import Report
 
 OCTETS = 4 << 20
 TAP = ("qemu_net_queue_send", ("tap:receive_iov", "writev"))
@@ -82,6 +83,21 @@ def test_boots_of_several_runs_add_up(capsys, tmp_path):
     text = (tmp_path / "out" / "report.md").read_text()
     assert "| virtio-net-pci | user | 3 | 40.0 (40.0 to 40.0) |" in text
     assert "- Take virtio-net-pci on user" in text
+
+
+def test_the_capture_of_one_run_is_read_again(tmp_path, monkeypatch):
+    """It tells what limited each configuration; of several runs, clients have several addresses."""
+    read = []
+    monkeypatch.setattr("nfsleuth.api.identify", lambda *files: read.append(files) or Report((), (), ()))
+    folder = run_folder(tmp_path / "run", 1)
+    paper = load("paper")
+    assert pages.server_capture(paper, folder) is None
+    (folder / "server.pcapng").touch()
+    one = replace(pages.load(folder), experiment=paper, capture=pages.server_capture(paper, folder))
+    for name, runs in (("a", [one]), ("b", [one, one])):
+        (tmp_path / name).mkdir()
+        pages.write(tmp_path / name, pages.together(runs))
+    assert read == [(str(folder / "server.pcapng"),)]
 
 
 def test_a_run_of_something_else_is_refused(tmp_path):

@@ -35,13 +35,11 @@ class Measured:
     recorded: Sequence[Recorded]
     run: Mapping[str, Any]  # run.json
     paths: Mapping[str, Path]  # Recorded.file -> where it lies
+    capture: Path | None = None  # at the server
 
 
-def write(folder: Path, measured: Measured, clients: Sequence[Verdict] = ()) -> None:
-    """Write report.md with its figures, and study.html if there is something to put beside the study.
-
-    clients: what `identify` found in a capture of the run.
-    """
+def write(folder: Path, measured: Measured) -> None:
+    """Write report.md with its figures, and study.html if there is something to put beside the study."""
     grown, says = _grown(measured)
     pictures = tuple(path_study.pictures(grown))
     extra = results.Extra(pictures=pictures)
@@ -51,10 +49,19 @@ def write(folder: Path, measured: Measured, clients: Sequence[Verdict] = ()) -> 
         extra = results.Extra(tuple(matrix.sections(found)), matrix.heat_maps(found), pictures)
     version = metadata.version("nfsleuth")
     files = results.pages(
-        measured.experiment, measured.timings, measured.run, clients=clients, extra=extra, version=version
+        measured.experiment, measured.timings, measured.run, clients=_clients_in(measured), extra=extra, version=version
     )
     for name, content in files.items():
         (folder / name).write_bytes(content)
+
+
+def _clients_in(measured: Measured) -> Sequence[Verdict]:
+    """What `identify` finds in the capture, if it is to stand beside the study."""
+    from nfsleuth import api
+
+    if not measured.capture or not results.is_study(measured.experiment):
+        return ()
+    return api.identify(str(measured.capture)).clients
 
 
 def _grown(measured: Measured) -> tuple[list[path_study.Grown], dict[str, Mapping[str, float]]]:
@@ -84,7 +91,14 @@ def load(folder: Path) -> Measured:
     except (KeyError, TypeError, ValueError) as error:
         raise NfsleuthError(f"{folder}: is damaged ({error}); run the experiment again", Exit.UNREADABLE) from None
     known = [row for row in recorded if Path(row.file).name == row.file]
-    return Measured(experiment, timings, known, run, {row.file: folder / "path" / row.file for row in known})
+    paths = {row.file: folder / "path" / row.file for row in known}
+    return Measured(experiment, timings, known, run, paths, server_capture(experiment, folder))
+
+
+def server_capture(experiment: Experiment, folder: Path) -> Path | None:
+    """The capture at the server that a run left in `folder`, if it made one and it is still there."""
+    files = [folder / f"{one.name}.{one.format}" for one in experiment.captures if one.at == "server" and not one.any]
+    return next((file for file in files if file.exists()), None)
 
 
 def _json(file: Path, kind: type[Any]) -> Any:  # noqa: ANN401 (what JSON holds)
@@ -102,7 +116,10 @@ def _json(file: Path, kind: type[Any]) -> Any:  # noqa: ANN401 (what JSON holds)
 
 
 def together(runs: Sequence[Measured]) -> Measured:
-    """Several runs of one experiment as one. NfsleuthError if they are of several."""
+    """Several runs of one experiment as one. NfsleuthError if they are of several.
+
+    Of several nothing is told out of their captures: in each of them clients have addresses of their own.
+    """
     first = runs[0]
     for other in runs[1:]:
         if _clients(other.experiment) != _clients(first.experiment):
@@ -119,7 +136,8 @@ def together(runs: Sequence[Measured]) -> Measured:
             recorded.append(replace(row, boot=row.boot + boots, file=file))
             paths[file] = run.paths[row.file]
         boots += max((row.boot for row in run.timings), default=0)
-    return Measured(replace(first.experiment, boots=boots), timings, recorded, _conditions(runs), paths)
+    capture = first.capture if len(runs) == 1 else None
+    return Measured(replace(first.experiment, boots=boots), timings, recorded, _conditions(runs), paths, capture)
 
 
 def _clients(experiment: Experiment) -> set[tuple[str, ...]]:

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from nfsleuth.errors import NfsleuthError
-from nfsleuth.lab import accel, damage, kernels, labels, pages, parts, pcapng, results, servers, supervise, versions
+from nfsleuth.lab import accel, damage, kernels, labels, pages, parts, pcapng, servers, supervise, versions
 from nfsleuth.lab.execute import Recording, logs_of
 from nfsleuth.lab.kernels import Kernel
 from nfsleuth.lab.model import NIC_NAMES, Capture, Experiment, Guest, Native
@@ -298,9 +298,8 @@ def _finish(done: Record, heard: _Heard) -> Record:
     _write_json(folder / "run.json", told)
     _write_json(folder / "experiment.json", dataclasses.asdict(experiment))
     paths = {row.file: folder / "path" / row.file for row in done.recorded}
-    server = [file for file in done.captures if file.stem == "server"]
-    clients = api.identify(*server).clients if server and results.is_study(done.experiment) else ()
-    pages.write(folder, pages.Measured(experiment, done.timings, done.recorded, told, paths), clients)
+    server = pages.server_capture(experiment, folder)
+    pages.write(folder, pages.Measured(experiment, done.timings, done.recorded, told, paths, server))
     return done
 
 
