@@ -85,6 +85,17 @@ def test_boots_of_several_runs_add_up(capsys, tmp_path):
     assert "- Take virtio-net-pci on user" in text
 
 
+def test_parts_of_an_experiment_are_no_further_boots(tmp_path):
+    whole = pages.load(run_folder(tmp_path / "run", 1))
+    parts = [
+        replace(whole, timings=[row for row in whole.timings if (row.client == "virtio-tap") is one])
+        for one in (True, False)
+    ]
+    both = pages.together(parts)
+    assert both.experiment.boots == 1
+    assert sorted(both.timings, key=repr) == sorted(whole.timings, key=repr)
+
+
 def test_the_capture_of_one_run_is_read_again(tmp_path, monkeypatch):
     """It tells what limited each configuration; of several runs, clients have several addresses."""
     read = []

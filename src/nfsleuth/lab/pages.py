@@ -6,6 +6,7 @@ Runs of one experiment add up: their boots are counted on. So a matrix that take
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib import metadata
@@ -128,16 +129,17 @@ def together(runs: Sequence[Measured]) -> Measured:
     timings: list[Timing] = []
     recorded: list[Recorded] = []
     paths: dict[str, Path] = {}
-    boots = 0
+    boots: Counter[str] = Counter()  # of each client so far: runs may be of different clients
     for number, run in enumerate(runs):
-        timings += [replace(row, boot=row.boot + boots) for row in run.timings]
+        timings += [replace(row, boot=row.boot + boots[row.client]) for row in run.timings]
         for row in run.recorded:
             file = f"{number}/{row.file}"
-            recorded.append(replace(row, boot=row.boot + boots, file=file))
+            recorded.append(replace(row, boot=row.boot + boots[row.client], file=file))
             paths[file] = run.paths[row.file]
-        boots += max((row.boot for row in run.timings), default=0)
+        boots = Counter({row.client: row.boot for row in sorted(timings, key=lambda row: row.boot)})
     capture = first.capture if len(runs) == 1 else None
-    return Measured(replace(first.experiment, boots=boots), timings, recorded, _conditions(runs), paths, capture)
+    experiment = replace(first.experiment, boots=max(boots.values(), default=0))
+    return Measured(experiment, timings, recorded, _conditions(runs), paths, capture)
 
 
 def _clients(experiment: Experiment) -> set[tuple[str, ...]]:
