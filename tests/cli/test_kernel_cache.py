@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from nfsleuth import kernel_cache
+from nfsleuth.compiled import load
+from nfsleuth.errors import NfsleuthError
 
 PACKAGE = Path(kernel_cache.__file__).parent
 
@@ -115,3 +117,18 @@ def test_compiled_is_remembered(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
     assert not kernel_cache.is_compiled()
     monkeypatch.setenv("NUMBA_DISABLE_JIT", "1")
     assert kernel_cache.is_compiled()
+
+
+def test_a_folder_that_the_user_names_is_made(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv(kernel_cache.VARIABLE, str(tmp_path / "not" / "there"))
+    load._folder.cache_clear()
+    try:
+        assert load._folder() == tmp_path / "not" / "there"
+        assert (tmp_path / "not" / "there").is_dir()
+        (tmp_path / "file").touch()
+        monkeypatch.setenv(kernel_cache.VARIABLE, str(tmp_path / "file" / "below"))
+        load._folder.cache_clear()
+        with pytest.raises(NfsleuthError, match="name another in NUMBA_CACHE_DIR"):
+            load._folder()
+    finally:
+        load._folder.cache_clear()

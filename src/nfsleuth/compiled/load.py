@@ -103,8 +103,16 @@ def _file(stem: Path, ending: str) -> Path:
 def _folder() -> Path:
     """The kernel cache; without one, a folder of this process alone."""
     kernel_cache.prepare()
-    folder = os.environ.get(kernel_cache.VARIABLE)
-    return Path(folder) if folder else Path(tempfile.mkdtemp(prefix="nfsleuth-kernels-"))
+    folder = Path(os.environ.get(kernel_cache.VARIABLE) or tempfile.mkdtemp(prefix="nfsleuth-kernels-"))
+    try:
+        folder.mkdir(parents=True, exist_ok=True)  # a user may name one that is not there yet
+    except OSError as error:
+        raise NfsleuthError(
+            f"{folder}: no folder for compiled kernels can be made here ({error.strerror}); "
+            f"name another in {kernel_cache.VARIABLE}",
+            Exit.UNREADABLE,
+        ) from error
+    return folder
 
 
 @cache
