@@ -41,19 +41,20 @@ def sharing(
     """
     from nfsleuth.sharing.calls import Reader
     from nfsleuth.sharing.result import Sharing, files_of, hosts_of
-    from nfsleuth.sharing.tally import Budget, Tally
+    from nfsleuth.sharing.tally import Budget, Tally, check
 
     half, rest = twice(paths, progress)
+    rate = sample if isinstance(sample, (int, float)) else 1.0
     try:
-        budget = Budget(blocks=MOST_EXACT) if sample == "exact" else Budget()
-        rate = sample if isinstance(sample, (int, float)) else 1.0
-        tally = Tally(block=block, rate=rate, budget=budget, seed=seed)
+        check(block, rate)
     except ValueError as error:
         raise NfsleuthError(str(error)) from error
     first = Reading(paths, progress=half)
     report = conclude(gathered(first), first.captures, rules=rules)
     reading, reader = Reading(paths, keep_calls=True, progress=rest), Reader()
     ends = _Ends(reading, report)
+    budget = Budget(blocks=MOST_EXACT) if sample == "exact" else Budget()
+    tally = Tally(block=block, rate=rate, hosts=len(ends.named), budget=budget, seed=seed)
     for rows in reading:
         known = ends.of(rows)
         if len(rows.calls):

@@ -34,7 +34,7 @@ Examples:
     "--sample",
     metavar="RATE|exact",
     help="Share of the blocks to look at, such as 0.01; exact: all, whatever memory that takes. "
-    "Without it: all while 90 MB are enough, then fewer.",
+    "Without it: all while 90 MB are enough, then fewer. Small caches are exact in any case.",
 )
 @click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=1813, show_default=True, help="Of the sample.")
 @click.option("--parquet", metavar="FILE", help="Write a row per host and file to a Parquet FILE; - is stdout.")

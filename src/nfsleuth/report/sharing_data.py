@@ -27,6 +27,7 @@ def document(found: Sharing, caches: Sequence[int] = ()) -> dict[str, Any]:
         "block": found.block,
         "rate": found.rate,
         "exact": found.exact,
+        "exact_to": None if found.exact else found.curve.exact_to,
         "enough_share": ENOUGH,
         "same_file_under_other_handles": "unknown",
         "clients": found.clients,

@@ -55,8 +55,10 @@ def summary(found: Sharing) -> list[str]:
     if found.exact:
         lines.append(f"All blocks of {human(found.block)} were counted: the figures are exact.")
     else:
+        small = f", and so are caches up to {human(found.curve.exact_to)}" if found.curve.exact_to else ""
         lines.append(
-            f"Estimated from {100 * found.rate:.3g} % of the blocks of {human(found.block)}; sent and reads are exact."
+            f"Estimated from {100 * found.rate:.3g} % of the blocks of {human(found.block)}; "
+            f"sent and reads are exact{small}."
         )
     return lines
 
