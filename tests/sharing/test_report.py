@@ -135,6 +135,21 @@ def test_frames_have_a_row_per_host_and_file():
     assert sharing_data.frame(nothing).schema == frame.schema
 
 
+def test_curves_have_a_row_per_host_and_size():
+    found = made()
+    frame = sharing_data.curves(found)
+    assert frame["host"].unique().sort().to_list() == [None, "10.0.0.9", "host-1"]
+    document = sharing_data.document(found)
+    for host, curve, sent in [(None, document["curve"], found.sent)] + [
+        (h["id"], h["curve"], h["sent"]) for h in document["hosts"]
+    ]:
+        rows = frame.filter(pl.col("host").eq_missing(host))
+        assert rows.drop("host", "sent").to_dicts() == curve
+        assert rows["sent"].unique().to_list() == [sent]
+    nothing = dataclasses.replace(found, hosts=())
+    assert sharing_data.curves(nothing).schema == frame.schema
+
+
 def test_the_page_needs_nothing_else_and_escapes():
     page = sharing_html.page(made(rate=0.05), [MiB], "1.0")
     assert "<script" not in page.replace("&lt;script", "")

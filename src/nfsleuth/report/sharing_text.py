@@ -24,7 +24,7 @@ UNKNOWN_COUNTS = {  # what is not known, in words; the order is that of `sharing
     "without_client": "READs are of no client that is known",
     "estimated": "READs were counted with an estimated length: that of the reply was cut off",
     "impossible": "READs and WRITEs claim more data than their messages hold",
-    "read_plus": "READ_PLUS operations are not followed",
+    "read_plus": "READ_PLUS operations brought parts of what they asked for, unknown which",
     "further": "READs behind the first one of a COMPOUND are not followed",
 }
 
