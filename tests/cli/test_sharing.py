@@ -22,14 +22,18 @@ def sharing(run):
 
 def test_office(sharing, tmp_path: Path):
     """Two guests behind one SLiRP read the same 64 KiB."""
-    page, rows, plot = (str(tmp_path / name) for name in ("page.html", "rows.parquet", "plot.svg"))
-    code, out, _ = sharing(OFFICE, "--cache", "64K", "--cache", "1G", "--html", page, "--parquet", rows, "--plot", plot)
+    page, rows, curves, plot = (str(tmp_path / n) for n in ("page.html", "rows.parquet", "curves.parquet", "plot.svg"))
+    files = ["--html", page, "--parquet", rows, "--curves", curves, "--plot", plot]
+    code, out, _ = sharing(OFFICE, "--cache", "64K", "--cache", "1G", *files)
     assert code == 0
     assert out.startswith("7 hosts read 549 kB, ")
     assert max(map(len, out.splitlines())) <= 80
     assert "host-1" in out
     assert "dataset.txt" in out
     assert pl.read_parquet(rows).filter(host="host-1", name="dataset.txt")["shared"].item() == 65536
+    saved = pl.read_parquet(curves).filter(host="host-1").sort("size")
+    assert saved["saved"].is_sorted()
+    assert saved["saved"][-1] >= 65536
     assert "<svg" in Path(page).read_text()
     assert Path(plot).read_text().startswith("<?xml")
 
@@ -43,6 +47,18 @@ def test_json(sharing):
     assert found["sent"] == sum(h["sent"] for h in found["hosts"])
 
 
+def test_a_sample_of_little_is_exact(sharing):
+    """All that each host read fits into what is followed beside a sample, in equal parts for the 7 hosts."""
+    (_, all_, _), (_, some, _) = (
+        sharing(OFFICE, "--json", "--cache", "16K"),
+        sharing(OFFICE, "--json", "--cache", "16K", "--sample", "0.05"),
+    )
+    exact, sampled = json.loads(all_), json.loads(some)
+    assert (exact["exact_to"], sampled["exact_to"]) == (None, 4096 * ((1 << 19) // 7))
+    for name in ("sent", "distinct", "saved", "caches"):
+        assert sampled[name] == exact[name]
+
+
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
@@ -53,6 +69,7 @@ def test_json(sharing):
         (["--plot", "x.gif"], "x.gif"),
         (["--html", "-", "--json"], "both want standard output"),
         (["--parquet", "/nowhere/x"], "no folder"),
+        (["--curves", "-", "--parquet", "-"], "both want standard output"),
     ],
 )
 def test_wrong_use_is_2(sharing, wrong, said):

@@ -137,13 +137,67 @@ def test_a_connection_of_nobody():
     assert len(turned(calls(read3()), {})[0]) == 0
 
 
-def test_further_reads_of_a_compound_and_read_plus_are_counted():
+def test_further_reads_of_a_compound_are_counted():
     double = [p.sequence4(), p.putfh(b"file"), p.read4(0, 10), p.read4(10, 10)]
     events, reader = turned(calls(read4(operations=double, data=b"x" * 10)))
     assert events["bytes"].tolist() == [10]
     assert told(reader) == {"reads": 1, "further": 1}
-    plus = p.compound(p.putfh(b"file"), p.u32(68, 1) + bytes(12) + p.u64(0) + p.u32(9), minor=2)
-    _, reader = turned(calls((p.call(1, p.NFS, 4, 1, plus), p.reply(1, p.compound_results(p.ok(22))))))
+
+
+DATA, HOLE = 0, 1
+
+
+def segment(kind, offset, length):
+    """A part of what READ_PLUS brings (RFC 7862 section 15.10.2)."""
+    return p.u32(kind) + p.u64(offset) + (p.opaque(b"x" * length) if kind == DATA else p.u64(length))
+
+
+def plus(*segments, offset=4096, asked=4096, status=0, behind=(), answered=True):
+    """A READ_PLUS of a file, and its reply with these segments."""
+    call = p.compound(p.sequence4(), p.putfh(b"file"), p.u32(68, 1) + bytes(12) + p.u64(offset) + p.u32(asked), minor=2)
+    result = p.u32(68, status) + (p.u32(0, len(segments)) + b"".join(segments) if not status else b"")
+    reply = p.compound_results(p.sequence4_result(), p.ok(22), result, *behind, status=status)
+    return p.call(1, p.NFS, 4, 1, call), p.reply(1, reply) if answered else None
+
+
+@pytest.mark.parametrize(
+    ("exchange", "ranges", "counted"),
+    [
+        (plus(segment(DATA, 4096, 4096)), [(4096, 4096)], {"reads": 1}),
+        (plus(segment(DATA, 4096, 1001)), [(4096, 1001)], {"reads": 1}),  # the end of the file
+        (plus(segment(HOLE, 4096, 4096)), [], {"empty": 1}),
+        (plus(), [], {"empty": 1}),  # behind the end of the file
+        (plus(segment(DATA, 4096, 1000), segment(HOLE, 5096, 3096)), [], {"read_plus": 1}),
+        (plus(segment(HOLE, 4096, 3096), segment(DATA, 7192, 1000)), [], {"read_plus": 1}),
+        (plus(segment(DATA, 4096, 400), segment(HOLE, 4496, 96), segment(DATA, 4592, 400)), [], {"read_plus": 1}),
+        (plus(segment(DATA, 4096, 1000), behind=(p.ok(22),)), [], {"read_plus": 1}),  # room for what was not seen
+        (plus(status=5), [], {"failed": 1}),
+        (plus(answered=False), [], {"unanswered": 1}),
+    ],
+)
+def test_read_plus_is_followed_where_it_is_sure_which_bytes_were_sent(exchange, ranges, counted):
+    events, reader = turned(calls(exchange))
+    assert [(int(e["offset"]), int(e["bytes"])) for e in events] == ranges
+    assert told(reader) == counted
+
+
+@pytest.mark.parametrize("snaplen", [300, 400])
+def test_read_plus_of_which_little_was_captured(snaplen):
+    events, reader = turned(calls(plus(segment(DATA, 4096, 4096)), snaplen=snaplen))
+    assert events["bytes"].tolist() == [4096]
+    assert told(reader) == {"reads": 1}
+
+
+def test_read_plus_without_the_length_of_its_data_or_without_a_reply_is_not_followed():
+    rows = calls(plus(segment(DATA, 4096, 4096)))
+    rows["flags"] |= CALL_REPLY_CUT
+    rows["bytes"] = 0
+    events, reader = turned(rows)
+    assert len(events) == 0
+    assert told(reader) == {"read_plus": 1}
+    rows = calls(plus(answered=False))
+    events, reader = turned(rows, {0: End(0, 3, 5, gaps=True)})
+    assert len(events) == 0
     assert told(reader) == {"read_plus": 1}
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from nfsleuth.sharing.curve import Curve, Together, class_begins
+from nfsleuth.sharing.curve import Curve, Together
 from nfsleuth.sharing.kernel import class_of
 from nfsleuth.sharing.result import _middle
-from nfsleuth.sharing.tables import COARSE, DISTANCES, FINE, GROUPS, MOST_DISTANCE, TIMES
+from nfsleuth.sharing.tables import COARSE, DISTANCES, FINE, GROUPS, MOST_DISTANCE, TIMES, class_bounds
 
 NO_GROUPS = np.zeros((GROUPS, DISTANCES + 1))
 
@@ -45,6 +45,20 @@ def test_what_the_sample_has_too_little_of_was_hit():
     """SHARDS-adj: sent is known, misses are estimated."""
     assert curve(100, rate=0.1, sent=400, taken=350).all.saved == 150
     assert curve(100, rate=0.1, sent=400, taken=600).all.saved == 0
+
+
+def test_small_caches_are_known_and_the_sample_is_asked_about_the_rest():
+    """Of 400 bytes that small caches miss, larger ones hit as large a part as of the 300 that the sample stands for."""
+    made = Curve(4096, 0.5, 1000, 300.0, np.array([0.0, 75, 75]), NO_GROUPS, np.array([500.0, 100]))
+    assert [made.at(n * 4096).saved for n in range(7)] == [0, 500, 600, 700, 700, 800, 800]
+    assert made.largest == 5 * 4096
+    assert made.all.saved == 800
+    exactly = made.at(2 * 4096)
+    assert exactly.low == exactly.saved == exactly.high
+    assert made.at(3 * 4096).low >= 600, "no more than what is known is in doubt"
+    nothing = Curve(4096, 0.5, 1000, 0.0, np.zeros(4), NO_GROUPS, np.array([500.0, 100]))
+    assert nothing.all.saved == 600
+    assert nothing.largest == 2 * 4096
 
 
 def test_a_band_is_wider_where_groups_differ_and_where_distances_are_uncertain():
@@ -94,5 +108,5 @@ def test_what_is_said_of_a_class_lies_in_it():
         number = class_of(np.int64(value), FINE)
         assert class_of(np.int64(_middle(number)), FINE) == number
         assert abs(_middle(number) - value) <= value / 32
-    begins = class_begins()
+    begins, _ = class_bounds(COARSE, DISTANCES)
     assert [class_of(np.int64(begins[n]), COARSE) for n in range(DISTANCES)] == list(range(DISTANCES))

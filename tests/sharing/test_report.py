@@ -17,16 +17,16 @@ from nfsleuth.report import figures, sharing_data, sharing_html, sharing_text
 from nfsleuth.sharing.calls import COUNTS
 from nfsleuth.sharing.result import Named, Sharing, files_of, hosts_of
 from nfsleuth.sharing.tables import EVENT
-from nfsleuth.sharing.tally import Tally
+from nfsleuth.sharing.tally import Budget, Tally
 from nfsleuth.verdict.model import Capture
 
 MiB = 1 << 20
 NASTY = "evil\x1b[2J\u202ename<script>"
 
 
-def made(*, rate=1.0, named=("host-1", "10.0.0.9"), counts=None, size=8 * MiB) -> Sharing:
+def made(*, rate=1.0, newest=0, named=("host-1", "10.0.0.9"), counts=None, size=8 * MiB) -> Sharing:
     """Guests 0 and 1 of host 0, guest 2 of host 1: each reads one file, the two of a host one second apart."""
-    tally = Tally(rate=rate)
+    tally = Tally(rate=rate, hosts=2, budget=Budget(newest=newest))
     rows = np.zeros(3 * (size // 4096), EVENT)
     rows["guest"] = np.repeat([0, 1, 2], size // 4096)
     rows["host"] = rows["guest"] // 2
@@ -90,8 +90,18 @@ def test_the_text_says_what_matters():
 
 def test_a_sample_says_so():
     text = sharing_text.text(made(rate=0.05))
-    assert "Estimated from 5 % of the blocks of 4K" in text
+    assert "Estimated from 5 % of the blocks of 4K; sent and reads are exact.\n" in text
     assert " to " in text
+
+
+def test_a_sample_says_up_to_where_it_is_exact():
+    found = made(rate=0.05, newest=2048)
+    assert "and reads are exact, and so are caches up to 4M." in " ".join(sharing_text.text(found).split())
+    document = sharing_data.document(found, [4 * MiB])
+    assert document["exact_to"] == 4 * MiB
+    [point] = document["caches"]
+    assert point["low"] == point["saved"] == point["high"] == 0
+    assert sharing_data.document(made())["exact_to"] is None
 
 
 def test_what_is_not_known_is_told():
@@ -123,6 +133,21 @@ def test_frames_have_a_row_per_host_and_file():
     assert pl.read_parquet(out).equals(frame)
     nothing = dataclasses.replace(made(), files=())
     assert sharing_data.frame(nothing).schema == frame.schema
+
+
+def test_curves_have_a_row_per_host_and_size():
+    found = made()
+    frame = sharing_data.curves(found)
+    assert frame["host"].unique().sort().to_list() == [None, "10.0.0.9", "host-1"]
+    document = sharing_data.document(found)
+    for host, curve, sent in [(None, document["curve"], found.sent)] + [
+        (h["id"], h["curve"], h["sent"]) for h in document["hosts"]
+    ]:
+        rows = frame.filter(pl.col("host").eq_missing(host))
+        assert rows.drop("host", "sent").to_dicts() == curve
+        assert rows["sent"].unique().to_list() == [sent]
+    nothing = dataclasses.replace(found, hosts=())
+    assert sharing_data.curves(nothing).schema == frame.schema
 
 
 def test_the_page_needs_nothing_else_and_escapes():

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from nfsleuth.sharing import kernel
 from nfsleuth.sharing.kernel import class_of
 from nfsleuth.sharing.tables import BLOCK as ROW
-from nfsleuth.sharing.tables import EVENT, FINE, MOST_SHARERS, NODE, WHOLE, Control, Kind
+from nfsleuth.sharing.tables import EVENT, FINE, MOST_SHARERS, NEWEST, NODE, WHOLE, Control, Kind
 from nfsleuth.sharing.tally import Budget, Tally
 from sharing.naive import Naive
 from tracking import INTERPRETED
@@ -21,7 +21,7 @@ BLOCK = 512
 UNIT = BLOCK // 64
 CACHES = range(1, 40)
 EXAMPLES = 20 if INTERPRETED else 200
-TINY = Budget(blocks=1 << 10)
+TINY = Budget(blocks=1 << 10, newest=0)
 
 
 def events(rows) -> np.ndarray:
@@ -131,7 +131,7 @@ def in_sample(rate: float, file: int, block: int) -> bool:
 def test_a_sample_is_the_twin_of_the_blocks_in_it(rows, rate):
     """Each figure stands for 1 / rate as much, and a distance is counted in blocks of the sample."""
     rows = [row | {"known": 0} for row in rows]  # attributes are looked at whether a block is in the sample or not
-    tally, naive = fed(rows, rate=rate), Naive(BLOCK, CACHES)
+    tally, naive = fed(rows, rate=rate, budget=Budget(newest=0)), Naive(BLOCK, CACHES)
     for row in rows:
         if row["kind"] != Kind.READ:
             naive.feed(row)
@@ -264,8 +264,83 @@ def test_rates_that_cannot_be(rate):
 
 
 def test_a_row_is_as_large_as_the_documents_say():
-    """docs/limits.md promises 170 bytes per block: a row, two nodes, two buckets, up to four places with distances."""
+    """docs/limits.md promises 170 bytes per block: a row, two nodes, two buckets, up to four places with distances; and
+    70 bytes per block of the newest: one place and a half, each with its cell of the tree and its distance."""
     assert ROW.itemsize + 2 * NODE.itemsize + 2 * 4 + 4 * (4 + 8) <= 170
+    assert 1.5 * (NEWEST.itemsize + 4 + 8) <= 70
+
+
+def hits_of(tally: Tally, naive: Naive, host: int, depth: int) -> tuple[list[float], list[float]]:
+    """Bytes hit by caches of 1 to `depth` blocks: by what the newest blocks say, and by the twin."""
+    found = tally.newest(host)
+    assert len(found) == depth
+    return np.cumsum(found).tolist(), [naive.hits[host, c] for c in range(1, depth + 1)]
+
+
+@settings(max_examples=EXAMPLES, deadline=None)
+@given(rows=traces(aligned=BLOCK, longest=3 * BLOCK), rate=st.sampled_from([0.01, 0.5]), depth=st.integers(1, 20))
+def test_small_caches_are_exact_in_any_sample(rows, rate, depth):
+    """Whole blocks, of which more or fewer are in use than the depth allows for."""
+    rows = [row | {"known": 0} for row in rows]
+    tally = fed(rows, rate=rate, hosts=3, budget=Budget(newest=3 * depth))
+    naive = Naive(BLOCK, range(1, depth + 1))
+    for row in rows:
+        naive.feed(row)
+    for host in range(len(tally.hosts)):
+        found, true = hits_of(tally, naive, host, depth)
+        assert found == true
+        assert tally.groups(host)[:, -1].sum() == pytest.approx(tally.hosts[host]["taken"])
+        far = tally.distances(host).sum()
+        assert tally.groups(host)[:, :-1].sum() == pytest.approx(far)
+        assert far + tally.hosts[host]["taken"] >= 0
+
+
+@settings(max_examples=EXAMPLES, deadline=None)
+@given(rows=traces(), rate=st.sampled_from([0.01, 0.5]))
+def test_parts_of_blocks_are_exact_while_their_blocks_are_among_the_newest(rows, rate):
+    rows = [row | {"known": 0} for row in rows]
+    tally, naive = fed(rows, rate=rate, hosts=3, budget=Budget(newest=3 * 40)), Naive(BLOCK, range(1, 41))
+    for row in rows:
+        naive.feed(row)
+    for host, row in enumerate(tally.hosts):
+        found, true = hits_of(tally, naive, host, 40)
+        assert found == true
+        assert tally.distances(host).sum() == 0, "no cache is too small"
+        assert row["own"] >= 0
+
+
+@pytest.mark.parametrize("newest", [2, 100, 1500, 4000])
+def test_small_caches_stay_exact_when_the_sample_begins_late(newest):
+    """All is counted at first; then the budget is used up, and what is known of the newest blocks is handed over."""
+    rng = np.random.default_rng(11)
+    count = 6000 if not INTERPRETED else 3000
+    drawn = (1500 * rng.random(count) ** 2).astype(int)
+    rows = [
+        read(int(host), int(host), 0, int(block) * BLOCK, 2 * UNIT, time)
+        for time, (host, block) in enumerate(zip(rng.integers(0, 2, count), drawn, strict=True))
+    ]
+    rows[count // 2 : count // 2] = [{"kind": Kind.WRITE, "file": 0, "offset": 0, "bytes": 64 * BLOCK, "time": count}]
+    depth = newest // 2
+    caches = sorted({1, 2, 10, depth // 2, depth - 1, depth} & set(range(1, depth + 1)))
+    tally, naive = Tally(block=BLOCK, hosts=2, budget=Budget(blocks=1 << 10, newest=newest)), Naive(BLOCK, caches)
+    for piece in np.array_split(events(rows), 5):
+        tally.feed(piece)
+    for row in rows:
+        naive.feed({"known": 0} | row)
+    assert tally.rate < 1
+    for host in (0, 1):
+        sums = np.cumsum(tally.newest(host))
+        assert [sums[c - 1] for c in caches] == [naive.hits[host, c] for c in caches]
+        row = tally.hosts[host]
+        assert tally.groups(host)[:, -1].sum() == pytest.approx(row["taken"], rel=0.1)
+        assert row["taken"] + sums[-1] == pytest.approx(row["sent"], rel=0.2), "the sample stands for the rest"
+
+
+def test_hosts_that_were_not_announced_are_sampled_only():
+    rows = [read(host, host, 0, n * BLOCK, BLOCK) for host in range(2) for n in (0, 1, 0, 1)]
+    tally = fed(rows, rate=0.5, hosts=1, budget=Budget(newest=8))
+    assert tally.newest(0).tolist() == [0, 2 * BLOCK, *[0] * 6]
+    assert len(tally.newest(1)) == 0
 
 
 @pytest.mark.parametrize("seed", [0, 1, 1813])

@@ -41,19 +41,20 @@ def sharing(
     """
     from nfsleuth.sharing.calls import Reader
     from nfsleuth.sharing.result import Sharing, files_of, hosts_of
-    from nfsleuth.sharing.tally import Budget, Tally
+    from nfsleuth.sharing.tally import Budget, Tally, check
 
     half, rest = twice(paths, progress)
+    rate = sample if isinstance(sample, (int, float)) else 1.0
     try:
-        budget = Budget(blocks=MOST_EXACT) if sample == "exact" else Budget()
-        rate = sample if isinstance(sample, (int, float)) else 1.0
-        tally = Tally(block=block, rate=rate, budget=budget, seed=seed)
+        check(block, rate)
     except ValueError as error:
         raise NfsleuthError(str(error)) from error
     first = Reading(paths, progress=half)
     report = conclude(gathered(first), first.captures, rules=rules)
     reading, reader = Reading(paths, keep_calls=True, progress=rest), Reader()
     ends = _Ends(reading, report)
+    budget = Budget(blocks=MOST_EXACT) if sample == "exact" else Budget()
+    tally = Tally(block=block, rate=rate, hosts=ends.readers, budget=budget, seed=seed)
     for rows in reading:
         known = ends.of(rows)
         if len(rows.calls):
@@ -78,8 +79,9 @@ def sharing(
 class _Ends:
     """Whose each connection is, while a trace is read.
 
-    named: the hosts by number: those of the report, then each client of which no others are known. servers: addresses,
-    by number, as the keys of a dict. encrypted: connections under TLS.
+    named: the hosts by number: those of the report, and each client of which no others are known; those that read most
+    come first. readers: how many of them read at all. servers: addresses, by number, as the keys of a dict. encrypted:
+    connections under TLS.
     """
 
     def __init__(self, reading: Reading, report: Report) -> None:
@@ -89,6 +91,9 @@ class _Ends:
         grouped = {client for host in report.hosts for client in host.clients}
         self.named: list[Named] = [Named(h.id, h.clients, True, h.probability) for h in report.hosts]
         self.named += [Named(v.id, (v.id,)) for v in report.clients if v.id not in grouped]
+        brought = {v.id: v.facts.reads.bytes for v in report.clients}
+        self.named.sort(key=lambda host: -sum(brought[client] for client in host.clients))
+        self.readers = sum(any(brought[client] for client in host.clients) for host in self.named)
         self.servers: dict[str, int] = {}
         self.encrypted = 0
         self._hosts = {client: number for number, host in enumerate(self.named) for client in host.clients}

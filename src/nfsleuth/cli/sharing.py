@@ -19,6 +19,7 @@ Examples:
   nfsleuth sharing office.pcapng
   nfsleuth sharing monday.pcap tuesday.pcap --cache 256M --cache 1G --plot savings.svg
   nfsleuth sharing office.pcapng --sample 0.01 --json | jq '.hosts[0].saved'
+  nfsleuth sharing office.pcapng --parquet files.parquet --curves curves.parquet
 """
 
 
@@ -34,10 +35,13 @@ Examples:
     "--sample",
     metavar="RATE|exact",
     help="Share of the blocks to look at, such as 0.01; exact: all, whatever memory that takes. "
-    "Without it: all while 90 MB are enough, then fewer.",
+    "Without it: all while 90 MB are enough, then fewer. Small caches are exact in any case.",
 )
 @click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=1813, show_default=True, help="Of the sample.")
 @click.option("--parquet", metavar="FILE", help="Write a row per host and file to a Parquet FILE; - is stdout.")
+@click.option(
+    "--curves", metavar="FILE", help="Write a row per host and size of a cache to a Parquet FILE; - is stdout."
+)
 @click.option("--html", metavar="FILE", help="Write one self-contained page to FILE; - is stdout.")
 @click.option("--plot", metavar="FILE", help="Draw savings against the size of the cache: .svg, .png or .pdf.")
 @options.as_json
@@ -52,6 +56,7 @@ def sharing(
     sample: str | None,
     seed: int,
     parquet: str | None,
+    curves: str | None,
     html: str | None,
     plot: str | None,
     as_json: bool,
@@ -68,7 +73,7 @@ def sharing(
     """
     from nfsleuth.bandwidth.plan import parse_size
 
-    targets = {"--parquet": parquet, "--html": html, "--plot": plot}
+    targets = {"--parquet": parquet, "--curves": curves, "--html": html, "--plot": plot}
     taken = options.check_targets(targets, as_json=as_json)
     caches = [parse_size(size) for size in cache]
     share, size = _sample(sample), parse_size(block)
@@ -76,7 +81,8 @@ def sharing(
         from nfsleuth import api
 
         found = api.sharing(*captures, block=size, sample=share, seed=seed, rules=rules, progress=progress)
-    _write(found, caches, parquet, html, plot)
+    _write_tables(found, parquet, curves)
+    _write_pictures(found, caches, html, plot)
     if as_json:
         from nfsleuth.report import sharing_data
 
@@ -113,14 +119,19 @@ def _code(found: Sharing, quiet: bool) -> Exit:
     return Exit.NO_NFS
 
 
-def _write(found: Sharing, caches: list[int], parquet: str | None, html: str | None, plot: str | None) -> None:
-    """Write the results that go to files. What a format needs is imported for that format."""
-    if parquet:
-        from nfsleuth.report import sharing_data
+def _write_tables(found: Sharing, parquet: str | None, curves: str | None) -> None:
+    """Write what goes to Parquet files: files, and curves."""
+    from nfsleuth.report import sharing_data
 
-        out = io.BytesIO()
-        sharing_data.frame(found).write_parquet(out)
-        options.write(parquet, out.getvalue())
+    for target, table in ((parquet, sharing_data.frame), (curves, sharing_data.curves)):
+        if target:
+            out = io.BytesIO()
+            table(found).write_parquet(out)
+            options.write(target, out.getvalue())
+
+
+def _write_pictures(found: Sharing, caches: list[int], html: str | None, plot: str | None) -> None:
+    """Write the page and the plot. What a format needs is imported for that format."""
     if html:
         import nfsleuth
         from nfsleuth.report import sharing_html

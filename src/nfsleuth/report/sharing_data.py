@@ -1,4 +1,4 @@
-"""What hosts were sent more than once, for programs: JSON (``nfsleuth.sharing/1``) and a table per file and host.
+"""What hosts were sent more than once, for programs: JSON (``nfsleuth.sharing/1``), and tables of files and of curves.
 
 Fields are added, never renamed. Sizes are bytes, times ns. docs/sharing.md says what is an estimate without `exact`.
 """
@@ -27,6 +27,7 @@ def document(found: Sharing, caches: Sequence[int] = ()) -> dict[str, Any]:
         "block": found.block,
         "rate": found.rate,
         "exact": found.exact,
+        "exact_to": None if found.exact else found.curve.exact_to,
         "enough_share": ENOUGH,
         "same_file_under_other_handles": "unknown",
         "clients": found.clients,
@@ -94,6 +95,19 @@ def frame(found: Sharing) -> pl.DataFrame:
     numbers = ("reads", "sent", "distinct", "shared", "saved", "changed")
     schema = dict.fromkeys(texts, pl.String()) | dict.fromkeys(numbers, pl.Int64()) | dict.fromkeys(flags, pl.Boolean())
     return pl.DataFrame([file(f) for f in found.files], schema=schema, orient="row")
+
+
+def curves(found: Sharing) -> pl.DataFrame:
+    """One row per host and cache size, as `curve` in the JSON, with what was `sent`; null: on each host, in all."""
+    import polars as pl
+
+    named: list[tuple[str | None, Curve | Together]] = [
+        (None, found.curve),
+        *((h.host.id, h.curve) for h in found.hosts),
+    ]
+    schema = {"host": pl.String()} | dict.fromkeys(("size", "saved", "low", "high", "sent"), pl.Int64())
+    rows = [{"host": name, **point, "sent": curve.sent} for name, curve in named for point in _curve(curve)]
+    return pl.DataFrame(rows, schema=schema, orient="row")
 
 
 def _curve(curve: Curve | Together) -> list[dict[str, int]]:

@@ -24,7 +24,7 @@ UNKNOWN_COUNTS = {  # what is not known, in words; the order is that of `sharing
     "without_client": "READs are of no client that is known",
     "estimated": "READs were counted with an estimated length: that of the reply was cut off",
     "impossible": "READs and WRITEs claim more data than their messages hold",
-    "read_plus": "READ_PLUS operations are not followed",
+    "read_plus": "READ_PLUS operations brought parts of what they asked for, unknown which",
     "further": "READs behind the first one of a COMPOUND are not followed",
 }
 
@@ -55,8 +55,10 @@ def summary(found: Sharing) -> list[str]:
     if found.exact:
         lines.append(f"All blocks of {human(found.block)} were counted: the figures are exact.")
     else:
+        small = f", and so are caches up to {human(found.curve.exact_to)}" if found.curve.exact_to else ""
         lines.append(
-            f"Estimated from {100 * found.rate:.3g} % of the blocks of {human(found.block)}; sent and reads are exact."
+            f"Estimated from {100 * found.rate:.3g} % of the blocks of {human(found.block)}; "
+            f"sent and reads are exact{small}."
         )
     return lines
 

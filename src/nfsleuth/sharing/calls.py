@@ -4,6 +4,10 @@ A file is what a server calls by one handle: (server, hash of the handle). Wheth
 known, and is not guessed. Lengths are those of the reply; where a snaplen cut it off before the length of the data, it
 is what was asked for, or, if the whole reply is shorter than that, what is left of the reply without its headers. A
 READ without a reply brought what it asked for where the connection has gaps in which replies can begin, else nothing.
+
+READ_PLUS (RFC 7862 section 15.10) is answered with segments of data and of holes, of which only the data are sent. A
+CALL row has the length of the first data segment. Where that is all that was asked for, or all that the reply has room
+for, it lies where the call asked; where there is none, nothing was sent. Else it is not known which bytes were sent.
 """
 
 from __future__ import annotations
@@ -28,7 +32,11 @@ from nfsleuth.trace.tables import (
 from nfsleuth.wire import programs
 
 V2_READ, V2_WRITE, V3_READ, V3_WRITE, V4_READ, V4_WRITE = 6, 8, 6, 7, 25, 38  # RFC 1094, RFC 1813, RFC 7531
-READ_PLUS = 68  # RFC 7862: its results say which parts are holes, which is not followed
+READ_PLUS, SEQUENCE, PUTFH = 68, 53, 22  # RFC 7862, RFC 8881
+# Bytes of a reply to SEQUENCE, PUTFH, READ_PLUS with one data segment beside the data, where nothing is optional: RPC
+# header; status, tag, count; two results; operation, status, eof, count; sort of the segment, offset, length. A hole
+# beside it takes 20 more.
+ONE_SEGMENT = 24 + 12 + 44 + 8 + 16 + 16
 # Operations after which it is not known which bytes of the current file are as before: ALLOCATE, COPY, DEALLOCATE,
 # WRITE_SAME, CLONE (RFC 7862)
 REPLACE = (59, 60, 62, 70, 71)
@@ -44,13 +52,13 @@ COUNTS = (
     "hidden",  # calls whose bodies are encrypted (krb5p): nothing is known of them
     "unanswered",  # READs without a reply in the capture
     "failed",  # READs that the server refused
-    "empty",  # READs that brought no bytes: behind the end of a file
+    "empty",  # READs that brought no bytes: behind the end of a file, or a hole (READ_PLUS)
     "cut",  # calls of which too much was cut off to know what they read
     "without_handle",  # READs whose file handle was cut off, or never named in the capture
     "without_client",  # READs of connections of which no client is known
     "estimated",  # of `reads`, those whose length is not in what was captured
     "impossible",  # READs and WRITEs that would have moved more than their messages hold
-    "read_plus",  # READ_PLUS operations, which are not followed
+    "read_plus",  # READ_PLUS operations that brought parts of what was asked for, and it is not known which
     "further",  # READ operations behind the first one of a COMPOUND, which are not followed
     "writes",  # WRITEs, and other calls that changed a file
 )
@@ -127,6 +135,7 @@ class Reader:
         version, main, procedure, status = (rows[n] for n in ("version", "main", "procedure", "status"))
         four = version == 4
         reading = np.where(four, main == V4_READ, ((version == 3) & (procedure == V3_READ)) | _v2(rows, V2_READ))
+        pieces = four & (main == READ_PLUS)
         writing = np.where(four, main == V4_WRITE, ((version == 3) & (procedure == V3_WRITE)) | _v2(rows, V2_WRITE))
         changing = ((rows["flags"] & CALL_SETS_SIZE) != 0) | (four & np.isin(main, REPLACE))
         changing &= ~reading & ~writing & (status <= 0)
@@ -134,6 +143,8 @@ class Reader:
         cut = ~hidden & ((rows["flags"] & CALL_CUT) != 0) & (rows["count"] == 0) & ~changing
         reading &= ~cut
         answered = rows["reply_frame"] > 0
+        vague = pieces & ~cut & np.where(answered, (status == 0) & ~_whole(rows), gaps)
+        reading |= pieces & ~cut & ~vague
         lost = reading & ~answered & gaps  # of a reply that was there, its header: what it brought was asked for
         done = lost | (reading & answered & (status == 0))
         count = self.counts
@@ -143,9 +154,9 @@ class Reader:
         count["failed"] += int((reading & answered & (status != 0)).sum())
         count["without_handle"] += int((done & (rows["handle"] == 0)).sum())
         count["without_client"] += int((done & (rows["handle"] != 0) & (host < 0)).sum())
-        count["read_plus"] += int((four & (main == READ_PLUS)).sum())
+        count["read_plus"] += int(vague.sum())
         kept = np.arange(rows["ops"].shape[1]) < rows["ops_count"][:, None]
-        more = ((rows["ops"] == V4_READ) & kept).sum(axis=1) - 1
+        more = (np.isin(rows["ops"], (V4_READ, READ_PLUS)) & kept).sum(axis=1) - 1
         count["further"] += int(more[done & four & (more > 0)].sum())
         counted: np.ndarray = done & (rows["handle"] != 0) & (host >= 0)
         # A WRITE without a reply may have been done; one that failed has not.
@@ -207,6 +218,16 @@ def _alike(server: np.ndarray, handle: np.ndarray, some: np.ndarray) -> Iterator
     if len(rows):
         for begin, end in pairwise([0, *begins.tolist(), len(order)]):
             yield (int(servers[begin]), int(handles[begin])), order[begin:end]
+
+
+def _whole(rows: np.ndarray) -> np.ndarray:
+    """bool[n]: replies to READ_PLUS with one data segment from the offset on that was asked for, or with none."""
+    told, reply = rows["bytes"].astype(np.int64), rows["reply_bytes"].astype(np.int64)
+    plain = (rows["ops_count"] == 3) & (rows["ops"][:, :3] == (SEQUENCE, PUTFH, READ_PLUS)).all(axis=1)
+    alone = plain & (reply == ONE_SEGMENT + (told + 3 & -4))
+    nothing = (told == 0) & (rows["flags"] & CALL_REPLY_CUT == 0)
+    whole: np.ndarray = nothing | ((told > 0) & ((told == rows["count"]) | alone))
+    return whole
 
 
 def _v2(rows: np.ndarray, procedure: int) -> np.ndarray:

@@ -8,6 +8,10 @@ what the host has.
 The place of a block in its host's order of use is the number of the read that used it last. A Fenwick tree (Fenwick,
 Software: Practice and Experience 24(3), 1994) over the places counts the blocks that were used since: the stack
 distance (Mattson et al., IBM Systems Journal 9(2), 1970). Places are given anew when they are used up.
+
+Where the sample leaves blocks out, the newest blocks of each host are followed beside it, all of them, in less room: an
+LRU list of `depth` blocks with the same two things, places and a tree. It says exactly what caches up to that size hit;
+the sample is asked only about reads that such a cache misses.
 """
 
 from __future__ import annotations
@@ -39,14 +43,18 @@ NOTHING, BLOCKS, PLACES = np.int64(Need.NOTHING), np.int64(Need.BLOCKS), np.int6
 
 
 @entry
-def take(control, events, blocks, nodes, buckets, uses, files, hosts, order, distances, groups, reach, waits):
+def take(
+    control, events, blocks, nodes, buckets, uses, files, hosts, order, distances, groups, reach, waits,
+    newest, newest_order, newest_hits,
+):  # fmt: skip
     """Take in events from number control[EVENT] on; returns a Need: 0 all are taken, else what there is too little of.
 
     blocks, nodes, uses, files, hosts: tables of those names. buckets: int32, a power of 2 of them: first block or -1.
     order: int32, the Fenwick trees of all hosts; distances: float64, as long: bytes hit at each stack distance.
     groups: float64[hosts, GROUPS, DISTANCES + 1]: the same in classes, per group; the last one is all bytes.
     reach: float64[hosts, MOST_SHARERS]: bytes that at least n + 1 guests read. waits: float64[hosts, TIMES]: bytes by
-    the time from the first guest to the second.
+    the time from the first guest to the second. newest: NEWEST of all hosts; newest_order: int32, newest_hits: float64,
+    as long: their Fenwick trees, and the bytes that were hit at each stack distance below the depth of the host.
     """
     while control[Control.EVENT] < len(events):
         event = events[control[Control.EVENT]]
@@ -54,7 +62,7 @@ def take(control, events, blocks, nodes, buckets, uses, files, hosts, order, dis
         resumed = control[Control.BLOCK] >= 0
         if not resumed:
             if kind == WRITE or kind == CHANGED:
-                _modify(control, event, blocks, nodes, buckets, uses, files)
+                _modify(control, event, blocks, nodes, buckets, uses, files, hosts, newest)
             if event["known"] > 0:
                 _sight(event, uses, files)
             if kind == READ:
@@ -64,8 +72,9 @@ def take(control, events, blocks, nodes, buckets, uses, files, hosts, order, dis
             end = event["offset"] + event["bytes"]
             while control[Control.BLOCK] * control[Control.SIZE] < end:
                 need = _read(
-                    control, event, blocks, nodes, buckets, uses, hosts, order, distances, groups, reach, waits
-                )
+                    control, event, blocks, nodes, buckets, uses, hosts, order, distances, groups, reach, waits,
+                    newest, newest_order, newest_hits,
+                )  # fmt: skip
                 if need != 0:
                     return need
                 control[Control.BLOCK] += 1
@@ -115,7 +124,7 @@ def _replace(number, uses, files):
 
 
 @part
-def _modify(control, event, blocks, nodes, buckets, uses, files):
+def _modify(control, event, blocks, nodes, buckets, uses, files, hosts, newest):
     """A file was changed by a call."""
     files[event["file"]]["modified"] = max(files[event["file"]]["modified"], event["time"])
     if event["kind"] == CHANGED:
@@ -127,10 +136,14 @@ def _modify(control, event, blocks, nodes, buckets, uses, files):
     while use >= 0:
         number = event["offset"] // size
         while number * size < end:
+            kept = ~_mask(max(event["offset"] - number * size, 0), min(end - number * size, size), size // UNITS)
+            host = np.int64(uses[use]["host"])
+            place = _place(control, hosts, host, newest, use, number)
+            if place > 0:
+                newest[hosts[host]["base"] + place - 1]["has"] &= kept
             row = _find(control, blocks, buckets, use, number, _hash(control, event["file"], number))
             if row >= 0:
                 _freshen(blocks, nodes, uses, row)
-                kept = ~_mask(max(event["offset"] - number * size, 0), min(end - number * size, size), size // UNITS)
                 node = np.int64(blocks[row]["head"])
                 while node >= 0:
                     nodes[node]["seen"] &= kept
@@ -243,21 +256,29 @@ def _room(control, blocks, nodes, host):
 
 
 @part
-def _read(control, event, blocks, nodes, buckets, uses, hosts, order, distances, groups, reach, waits):
+def _read(
+    control, event, blocks, nodes, buckets, uses, hosts, order, distances, groups, reach, waits,
+    newest, newest_order, newest_hits,
+):  # fmt: skip
     """The part of a READ that lies in the block control[BLOCK]. Returns a Need; nothing was done if it is not 0."""
     number, size = control[Control.BLOCK], control[Control.SIZE]
     key = _hash(control, event["file"], number)
-    if np.int64(key >> np.uint64(64 - RATE_BITS)) >= control[Control.THRESHOLD]:
-        return NOTHING
+    sampled = np.int64(key >> np.uint64(64 - RATE_BITS)) < control[Control.THRESHOLD]
     h = np.int64(event["host"])
-    need = _room(control, blocks, nodes, hosts[h])
-    if need != 0:
-        if need == PLACES:
-            control[Control.HOST] = h
-        return need
+    if sampled:
+        need = _room(control, blocks, nodes, hosts[h])
+        if need != 0:
+            if need == PLACES:
+                control[Control.HOST] = h
+            return need
     begin = max(event["offset"] - number * size, 0)
     end = min(event["offset"] + event["bytes"] - number * size, size)
     unit = size // UNITS
+    held = np.int64(0)
+    if hosts[h]["depth"] > 0:
+        held = _renew(control, event, number, begin, end, uses, hosts, newest, newest_order, newest_hits)
+    if not sampled:
+        return NOTHING
     weight = WHOLE / control[Control.THRESHOLD]
     wanted = _mask(begin, end, unit)
     use = np.int64(event["use"])
@@ -288,12 +309,15 @@ def _read(control, event, blocks, nodes, buckets, uses, hosts, order, distances,
     uses[use]["distinct"] += fresh
     uses[use]["changed"] += changed
     hosts[h]["changed"] += changed
-    hosts[h]["taken"] += fresh + again
+    far = again - weight * held  # a cache as large as the newest blocks are many does not hit it
+    hosts[h]["taken"] += fresh + far
     group = np.int64((key >> np.uint64(8)) % np.uint64(GROUPS))
-    groups[h, group, groups.shape[2] - 1] += fresh + again
-    if again > 0:
-        distances[hosts[h]["start"] + distance] += again
-        groups[h, group, class_of(np.int64(min(distance * weight, MOST_DISTANCE)), COARSE)] += again
+    groups[h, group, groups.shape[2] - 1] += fresh + far
+    if far > 0:
+        depth = hosts[h]["depth"]
+        nearest = (depth * control[Control.THRESHOLD]) >> RATE_BITS
+        distances[hosts[h]["start"] + min(max(distance, nearest), hosts[h]["size"] - 1)] += far
+        groups[h, group, class_of(np.int64(min(max(distance * weight, depth), MOST_DISTANCE)), COARSE)] += far
 
     node = _node(control, nodes, head, np.int64(event["guest"]))
     rising = new  # a guest too many to be told apart
@@ -389,6 +413,108 @@ def _before(order, start, place):
         total += order[start + i - 1]
         i -= i & -i
     return total
+
+
+@part
+def _renew(control, event, number, begin, end, uses, hosts, newest, newest_order, newest_hits):
+    """Make a block the newest of its host. Returns the bytes of the read that it held, if it was among the newest."""
+    h, use = np.int64(event["host"]), np.int64(event["use"])
+    base, unit = hosts[h]["base"], control[Control.SIZE] // UNITS
+    version, wanted = uses[use]["version"], _mask(begin, end, unit)
+    has, held = NONE, np.int64(0)
+    place = _place(control, hosts, h, newest, use, number)
+    if place > 0:
+        if newest[base + place - 1]["version"] == version:
+            has = newest[base + place - 1]["has"]
+        held = _weigh(wanted & has, begin, end, unit)
+        newest_hits[base + hosts[h]["kept"] - _before(newest_order, base, place)] += held
+        _leave(control, hosts, h, newest, newest_order, place)
+    elif hosts[h]["kept"] >= hosts[h]["depth"]:
+        while newest[base + hosts[h]["oldest"] - 1]["use"] < 0:
+            hosts[h]["oldest"] += 1
+        _leave(control, hosts, h, newest, newest_order, hosts[h]["oldest"])
+    if hosts[h]["newest"] >= hosts[h]["places"]:
+        _close_ranks(control, hosts, h, newest, newest_order)
+    hosts[h]["newest"] += 1
+    hosts[h]["kept"] += 1
+    row = newest[base + hosts[h]["newest"] - 1]
+    row["use"] = use
+    row["version"] = version
+    row["block"] = number
+    row["has"] = has | wanted
+    _enter(control, hosts, h, newest, hosts[h]["newest"])
+    _add(newest_order, base, hosts[h]["places"], hosts[h]["newest"], 1)
+    return held
+
+
+@part
+def _newest_bucket(control, hosts, h, use, number):
+    """Row of the bucket of a block of the host `h`, among all NEWEST."""
+    stirred = mix(mix(np.uint64(control[Control.SALT]), np.uint64(number)), np.uint64(use))
+    return hosts[h]["base"] + np.int64((stirred >> np.uint64(20)) & np.uint64(hosts[h]["buckets"] - 1))
+
+
+@part
+def _place(control, hosts, h, newest, use, number):
+    """Place of a block among the newest of the host `h`, or 0."""
+    if hosts[h]["kept"] == 0:
+        return np.int64(0)
+    base = hosts[h]["base"]
+    place = np.int64(newest[_newest_bucket(control, hosts, h, use, number)]["head"])
+    while place > 0 and (newest[base + place - 1]["use"] != use or newest[base + place - 1]["block"] != number):
+        place = np.int64(newest[base + place - 1]["after"])
+    return place
+
+
+@part
+def _enter(control, hosts, h, newest, place):
+    """Chain a place into the bucket of its block."""
+    row = newest[hosts[h]["base"] + place - 1]
+    bucket = _newest_bucket(control, hosts, h, np.int64(row["use"]), row["block"])
+    row["after"] = newest[bucket]["head"]
+    newest[bucket]["head"] = place
+
+
+@part
+def _leave(control, hosts, h, newest, newest_order, place):
+    """Empty a place."""
+    base = hosts[h]["base"]
+    row = newest[base + place - 1]
+    bucket = _newest_bucket(control, hosts, h, np.int64(row["use"]), row["block"])
+    before = np.int64(newest[bucket]["head"])
+    if before == place:
+        newest[bucket]["head"] = row["after"]
+    else:
+        while newest[base + before - 1]["after"] != place:
+            before = np.int64(newest[base + before - 1]["after"])
+        newest[base + before - 1]["after"] = row["after"]
+    row["use"] = -1
+    _add(newest_order, base, hosts[h]["places"], place, -1)
+    hosts[h]["kept"] -= 1
+
+
+@part
+def _close_ranks(control, hosts, h, newest, newest_order):
+    """Give the newest blocks of a host the places 1, 2, ... in their order."""
+    base, places, kept = hosts[h]["base"], hosts[h]["places"], np.int64(0)
+    for place in range(hosts[h]["oldest"], hosts[h]["newest"] + 1):
+        if newest[base + place - 1]["use"] >= 0:
+            newest[base + kept] = newest[base + place - 1]
+            kept += 1
+    for row in range(base, base + hosts[h]["buckets"]):
+        newest[row]["head"] = 0
+    for place in range(1, places + 1):
+        # A cell of a Fenwick tree is the sum over the last i & -i places up to i; the first `kept` of them are taken.
+        newest_order[base + place - 1] = min(place, kept) - min(place - (place & -place), kept)
+    for place in range(1, kept + 1):
+        _enter(control, hosts, h, newest, place)
+    hosts[h]["oldest"], hosts[h]["newest"], hosts[h]["kept"] = 1, kept, kept
+
+
+@entry
+def settle(control, hosts, h, newest, newest_order):
+    """Make the newest blocks of a host ready for use: `newest` of them have been written to its first rows."""
+    _close_ranks(control, hosts, h, newest, newest_order)
 
 
 @entry

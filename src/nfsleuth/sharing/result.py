@@ -10,7 +10,7 @@ from functools import cached_property
 import numpy as np
 
 from nfsleuth.sharing.curve import Curve, Together
-from nfsleuth.sharing.tables import FINE, TIMES
+from nfsleuth.sharing.tables import FINE, TIMES, class_bounds
 from nfsleuth.sharing.tally import Tally
 from nfsleuth.verdict.model import Capture
 
@@ -138,7 +138,7 @@ def _host(tally: Tally, number: int, named: Named) -> HostSharing:
     row = tally.hosts[number]
     curve = Curve(
         tally.block, tally.rate, int(row["sent"]), float(row["taken"]), tally.distances(number).copy(),
-        tally.groups(number).copy(),
+        tally.groups(number).copy(), tally.newest(number).copy(),
     )  # fmt: skip
     sent = int(row["sent"])
     saved = curve.all.saved
@@ -172,10 +172,9 @@ def _quantiles(waits: np.ndarray) -> tuple[int, ...] | None:
 
 def _middle(number: int) -> int:
     """The middle of a class of times."""
+    begins, widths = class_bounds(FINE, TIMES)
     number = min(number, TIMES - 1)
-    shift = max((number >> FINE) - 1, 0)
-    begin = (number - (shift << FINE)) << shift
-    return begin + (1 << shift) // 2
+    return int(begins[number] + widths[number] // 2)
 
 
 def files_of(

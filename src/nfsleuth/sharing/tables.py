@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import IntEnum
+from functools import cache
 
 import numpy as np
 
@@ -63,6 +64,20 @@ BLOCK = np.dtype(
     align=True,
 )
 
+# A place in the order of use of the newest blocks of a host, which are all followed where the sample leaves most out.
+# Places are numbered from 1; a block that is used again leaves its place and takes the next one.
+NEWEST = np.dtype(
+    [
+        ("use", np.int32),  # -1: its block left it
+        ("version", np.int32),  # of the use, when the mask was true
+        ("after", np.int32),  # next place in the same bucket, or 0
+        ("head", np.int32),  # first place in the bucket that has the number of this row, or 0
+        ("block", np.int64),
+        ("has", np.uint64),  # units that the host was sent since the block is among the newest
+    ],
+    align=True,
+)
+
 NODE = np.dtype(
     [
         ("guest", np.int32),
@@ -111,10 +126,17 @@ HOST = np.dtype(
         ("first", np.int64),  # and the row of one of them, or -1
         ("reads", np.int64),
         ("sent", np.int64),  # bytes
-        ("taken", np.float64),  # of these, those that the sample stands for
+        ("taken", np.float64),  # of these, those that the sample stands for, without what the newest blocks held
         ("own", np.float64),  # bytes that the guest itself had been sent before
         ("others", np.float64),  # bytes that only other guests had been sent before
         ("changed", np.float64),
+        ("depth", np.int64),  # how many of its newest blocks are all followed; 0 while every block is in the sample,
+        ("base", np.int64),  # where their places begin in the NEWEST of all hosts,
+        ("places", np.int64),  # and how many there are,
+        ("buckets", np.int64),  # and of their buckets, a power of 2
+        ("oldest", np.int64),  # no place before it is taken
+        ("newest", np.int64),  # place given last
+        ("kept", np.int64),  # places that are taken
     ],
     align=True,
 )
@@ -141,3 +163,13 @@ class Need(IntEnum):
     NOTHING = 0
     BLOCKS = 1  # rows of blocks or nodes
     PLACES = 2  # of the host in the control array
+
+
+@cache
+def class_bounds(bits: int, classes: int) -> tuple[np.ndarray, np.ndarray]:
+    """int64[classes] each: the smallest number in each class of `kernel.class_of`, and how many numbers it has."""
+    number = np.arange(classes)
+    shift = np.maximum((number >> bits) - 1, 0)
+    begins, widths = (number - (shift << bits)) << shift, np.left_shift(1, shift)
+    begins.flags.writeable = widths.flags.writeable = False  # they are everybody's
+    return begins, widths

@@ -18,6 +18,7 @@ import numpy as np
 from nfsleuth.sharing import kernel
 from nfsleuth.sharing.tables import (
     BLOCK,
+    COARSE,
     DISTANCES,
     EVENT,
     FILE,
@@ -27,6 +28,7 @@ from nfsleuth.sharing.tables import (
     MOST_BLOCK,
     MOST_END,
     MOST_SHARERS,
+    NEWEST,
     NODE,
     RATE_BITS,
     TIMES,
@@ -35,6 +37,7 @@ from nfsleuth.sharing.tables import (
     Control,
     Kind,
     Need,
+    class_bounds,
 )
 
 FIRST_ROWS = 1 << 10  # with which tables begin
@@ -47,9 +50,18 @@ class Budget:
     """How much a tally may remember. Rows; about 170 bytes per block, and 60 kB per host."""
 
     blocks: int = 1 << 19  # of all hosts; with more, fewer of them are in the sample
+    newest: int = 1 << 19  # blocks of all hosts, about 70 bytes each, that are all followed beside a sample
     uses: int = 1 << 16  # pairs of host and file
     files: int = 1 << 17
     hosts: int = 1 << 10
+
+
+def check(block: int, rate: float) -> None:
+    """Raise ValueError for a block or a rate that a tally cannot have."""
+    if not LEAST_BLOCK <= block <= MOST_BLOCK or block & (block - 1):
+        raise ValueError(f"block is {block}: it must be a power of 2 from {LEAST_BLOCK} to {MOST_BLOCK}")
+    if not 2.0**-RATE_BITS <= rate <= 1:
+        raise ValueError(f"rate is {rate}: it must be above 0 and at most 1")
 
 
 class Tally:
@@ -57,14 +69,14 @@ class Tally:
 
     block: bytes, a power of 2 from 512 to 16 MiB: what a cache takes in and gives up as one. rate: share of the blocks
     that are in the sample from the beginning on; 1 is all of them, and exact as long as `budget` is enough for them.
+    hosts: how many will come; among these, equal parts of `budget.newest` are shared out once there is a sample.
     seed: another one is another sample. Raises ValueError for a block or a rate that cannot be.
     """
 
-    def __init__(self, *, block: int = 4096, rate: float = 1.0, budget: Budget | None = None, seed: int = SEED) -> None:
-        if not LEAST_BLOCK <= block <= MOST_BLOCK or block & (block - 1):
-            raise ValueError(f"block is {block}: it must be a power of 2 from {LEAST_BLOCK} to {MOST_BLOCK}")
-        if not 2.0**-RATE_BITS <= rate <= 1:
-            raise ValueError(f"rate is {rate}: it must be above 0 and at most 1")
+    def __init__(
+        self, *, block: int = 4096, rate: float = 1.0, hosts: int = 1, budget: Budget | None = None, seed: int = SEED
+    ) -> None:
+        check(block, rate)
         self.block = block
         self.budget = budget or Budget()
         self._control = np.zeros(len(Control), np.int64)
@@ -79,8 +91,14 @@ class Tally:
         self._uses, self._files, self._hosts = np.zeros(0, USE), np.zeros(0, FILE), np.zeros(0, HOST)
         self._groups = np.zeros((0, GROUPS, DISTANCES + 1))
         self._reach, self._waits = np.zeros((0, MOST_SHARERS)), np.zeros((0, TIMES))
+        self._newest, self._newest_order = np.zeros(0, NEWEST), np.zeros(0, np.int32)
+        self._newest_hits = np.zeros(0)
+        self._expected = min(max(hosts, 1), self.budget.hosts)
         self._use_numbers: dict[int, int] = {}
         self.left_out = {"offsets": 0, "files": 0, "bytes": 0}  # reads that could not be, or found no room; their bytes
+
+        if self.rate < 1:
+            self._follow_newest()
 
     @property
     def rate(self) -> float:
@@ -122,6 +140,11 @@ class Tally:
         rows: np.ndarray = self._groups[host]
         return rows
 
+    def newest(self, host: int) -> np.ndarray:
+        """float64[depth]: bytes read again with n other blocks read since, of all blocks; empty without a sample."""
+        base, depth = int(self._hosts[host]["base"]), int(self._hosts[host]["depth"])
+        return self._newest_hits[base : base + depth]
+
     def reach(self, host: int) -> np.ndarray:
         """float64[MOST_SHARERS]: bytes that at least n + 1 guests read."""
         rows: np.ndarray = self._reach[host]
@@ -155,6 +178,9 @@ class Tally:
             self._groups,
             self._reach,
             self._waits,
+            self._newest,
+            self._newest_order,
+            self._newest_hits,
         ):
             if need == Need.PLACES:
                 self._order_anew(int(control[Control.HOST]))
@@ -196,6 +222,7 @@ class Tally:
             rows = np.zeros(hosts - len(self._hosts), HOST)
             rows["first"] = -1
             self._hosts = np.concatenate([self._hosts, rows])
+            self._allot()
 
     def _numbered(self, events: np.ndarray) -> np.ndarray:
         """A copy in which reads have the number of their use; those beyond the budget are left out."""
@@ -250,8 +277,55 @@ class Tally:
         self._hosts["first"] = -1
         kernel.chain(self._control, self._blocks, self._buckets, self._uses, self._hosts)
 
+    def _follow_newest(self) -> None:
+        """From now on there is a sample: follow the newest blocks of each host beside it, as well."""
+        rows = self._expected * _places(self.budget.newest // self._expected)
+        self._newest, self._newest_order = np.zeros(rows, NEWEST), np.zeros(rows, np.int32)
+        self._newest_hits = np.zeros(rows)
+        self._allot()
+        for host in range(min(len(self._hosts), self._expected)):
+            self._hand_over(host)
+
+    def _allot(self) -> None:
+        """Give each host its part of what there is for the newest blocks, if there is a sample."""
+        depth = self.budget.newest // self._expected
+        if not len(self._newest) or not depth:
+            return
+        hosts, places = self._hosts[: self._expected], _places(depth)
+        fresh = hosts["depth"] == 0
+        hosts["base"] = places * np.arange(len(hosts))
+        hosts["depth"], hosts["places"], hosts["buckets"] = depth, places, 1 << (places.bit_length() - 1)
+        hosts["oldest"][fresh] = 1
+
+    def _hand_over(self, host: int) -> None:
+        """Begin the newest blocks of a host with those that are known, which are all that it read."""
+        row = self._hosts[host]
+        base, depth = int(row["base"]), int(row["depth"])
+        blocks = self._blocks[self._in_order(host)[-depth:]] if depth else self._blocks[:0]
+        if not len(blocks):
+            return
+        uses = self._uses[blocks["use"]]
+        current = blocks["version"] == uses["version"]
+        some = self._newest[base : base + len(blocks)]
+        some["use"], some["version"], some["block"] = blocks["use"], uses["version"], blocks["block"]
+        some["has"] = np.where(current, self._nodes["level"][blocks["head"]], np.uint64(0))
+        row["newest"] = len(blocks)
+        kernel.settle(self._control, self._hosts, np.int64(host), self._newest, self._newest_order)
+        # What caches of these sizes hit so far is known of every block: the sample stands for the rest.
+        distances = self.distances(host)
+        near = distances[:depth].copy()
+        self.newest(host)[: len(near)] = near
+        distances[:depth] = 0
+        row["taken"] -= near.sum()
+        classes = self._groups[host][:, :-1]
+        within = class_bounds(COARSE, DISTANCES)[0] < depth
+        self._groups[host][:, -1] -= classes[:, within].sum(axis=1)
+        classes[:, within] = 0
+
     def _thin(self) -> None:
         """Halve the sample: lower the threshold, and forget the blocks that are above it now."""
+        if self.rate == 1:
+            self._follow_newest()
         n = self.blocks
         high = (self._blocks["hash"][:n] >> np.uint64(64 - RATE_BITS)).astype(np.int64)
         before = int(self._control[Control.THRESHOLD])
@@ -279,10 +353,8 @@ class Tally:
     def _order_anew(self, host: int) -> None:
         """Give the blocks of a host the places 1, 2, ... in their order, and as many places again."""
         row = self._hosts[host]
-        rows = np.empty(self.blocks, np.int64)
-        live = kernel.list_blocks(self._blocks, row["first"], rows)
-        mine = rows[:live]
-        mine = mine[np.argsort(self._blocks["place"][mine])]
+        mine = self._in_order(host)
+        live = len(mine)
         self._blocks["place"][mine] = np.arange(1, live + 1)
         size = max(FIRST_PLACES, int(row["size"]))
         while size < 2 * live:
@@ -297,6 +369,12 @@ class Tally:
         i = np.arange(1, size + 1)
         self._order[start : start + size] = sums[i] - sums[i - (i & -i)]
         row["start"], row["size"], row["last"], row["live"] = start, size, live, live
+
+    def _in_order(self, host: int) -> np.ndarray:
+        """int64[n]: rows of the blocks of a host, the one used last at the end."""
+        rows = np.empty(self.blocks, np.int64)
+        mine: np.ndarray = rows[: kernel.list_blocks(self._blocks, self._hosts[host]["first"], rows)]
+        return mine[np.argsort(self._blocks["place"][mine])]
 
     def _segment(self, host: int, size: int) -> int:
         """Room for `size` places of a host, with its distances moved there. The room it leaves is closed up in time."""
@@ -324,6 +402,11 @@ class Tally:
                 row["start"] = at
                 at += size
         self._used = at
+
+
+def _places(depth: int) -> int:
+    """Places for so many newest blocks: the more, the more seldom they are given anew."""
+    return depth + depth // 2 + 1 if depth else 0
 
 
 def _number_of(numbers: np.ndarray) -> int:
