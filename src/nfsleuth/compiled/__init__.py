@@ -4,7 +4,7 @@ A kernel is an `entry`, which Python calls, or a `part`, which kernels call. Num
 once per machine, in a process of its own (`build`); afterwards only the machine code is loaded (`load`), so that a
 command starts without Numba: importing it and reading its cache takes longer than going through a gigabyte of packets.
 
-Compiling takes about 0.2 s of a core per part and set of argument types. So a part is always called with the same
+Compiling takes about 0.1 s of a core per part and set of argument types. So a part is always called with the same
 types: flags as int64 (`YES`, `NO`, `ZERO`: Numba types a literal by its value), and byte tables of the state through
 ``[:]``, which gives them the type of any other byte array. Kernels never raise and never allocate.
 
