@@ -18,7 +18,7 @@ from pathlib import Path
 
 VARIABLE = "NUMBA_CACHE_DIR"
 # All that a kernel can take something from; a test checks. Reading the other files as well took 2 % of a command.
-WITH_KERNELS = ("capture", "compiled", "errors.py", "sharing/kernel.py", "trace", "wire")
+WITH_KERNELS = ("capture", "compiled", "errors.py", "sharing/kernel.py", "sharing/tables.py", "trace", "wire")
 KEPT = 2  # folders, the newest ones, that are never removed
 DAY = 86_400  # s; younger folders may be in use by another process, which would fail on a folder that vanishes
 
