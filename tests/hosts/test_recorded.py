@@ -60,5 +60,5 @@ def test_what_is_said_not_to_fire_in_the_lab_does_not(tmp_path_factory):
     """Else the table is out of date."""
     folder = tmp_path_factory.getbasetemp()
     unseen = {sign for sign, (captures, _) in table().items() if not captures}
-    for name in ("hosts", "neighbours"):
+    for name in ("hosts", "neighbours", "signs"):
         assert not unseen & fired(name, folder), name
