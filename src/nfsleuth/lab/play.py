@@ -98,6 +98,8 @@ def play(stage: Stage, turn: Turn, told: Told, ready: Callable[[], None]) -> Non
                 agent.kill()
             if taken:
                 told.recorded.append(taken.keep(stage, turn))
+                if not taken.recorder.whole:
+                    told.failed[turn.boot] = "the recording ended before the reads that it is of; counts are not given"
 
 
 def _once(stage: Stage, agent: Agent, turn: Turn, told: Told, ready: Callable[[], None]) -> _Taken | None:
@@ -149,6 +151,8 @@ def _record(stage: Stage, agent: Agent, turn: Turn) -> _Taken:
         match words:
             case ["watched", octets, seconds]:
                 taken.reads.append((int(octets), float(seconds)))
+            case ["taken", frames]:
+                taken.frames = int(frames)
 
     with taken.recorder:
         agent.tell("go")
@@ -156,12 +160,13 @@ def _record(stage: Stage, agent: Agent, turn: Turn) -> _Taken:
     return taken
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Taken:
     """A recording, and what the guest read meanwhile: bytes and seconds of each time."""
 
     recorder: watching.Recorder
     reads: list[tuple[int, float]] = field(default_factory=list)
+    frames: int = 0  # that the driver of its NIC took
 
     def keep(self, stage: Stage, turn: Turn) -> Recorded:
         """Save the recording."""
@@ -169,8 +174,10 @@ class _Taken:
         stage.recordings.mkdir(exist_ok=True)
         store.save(self.recorder.result(), stage.recordings / file)
         return Recorded(
-            client=turn.client.name, boot=turn.boot, method=turn.method, file=file, reads=len(self.reads),
+            client=turn.client.name, boot=turn.boot, method=turn.method, file=file,
+            reads=len(self.reads) if self.recorder.whole else 0,
             octets=sum(octets for octets, _ in self.reads), seconds=sum(seconds for _, seconds in self.reads),
+            taken=self.frames if self.recorder.whole else 0,
         )  # fmt: skip
 
 
@@ -193,9 +200,11 @@ def steps(workload: Workload, paths: Mapping[str, int]) -> str:
     order = "" if workload.order == "sequential" else " order-{octets}"
     lines = ["metadata"] * workload.metadata
     lines += [f"small {workload.small}"] if workload.small else []
-    lines += [
-        f"read {path} {workload.block}{order.format(octets=octets)}" for path, octets in paths.items()
-    ] * workload.rounds
+    once = [f"read {path} {workload.block}{order.format(octets=octets)}" for path, octets in paths.items()]
+    least = min(workload.warmup + 1, workload.rounds) if workload.enough else workload.rounds
+    lines += once * least
+    for _ in range(workload.rounds - least):
+        lines += [f"enough {workload.enough}", *once]
     lines += [f"write {workload.write}"] if workload.write else []
     lines += [f"idle {workload.idle}"] if workload.idle else []
     return "".join(f"{line}\n" for line in lines)

@@ -22,6 +22,7 @@ from nfsleuth.report.study import interval_text
 
 ROOTLESS = ("user", "passt")  # backends that somebody without root can use: no interface has to be made for them
 UPROBES = "uprobes"
+UNSURE = 0.2  # per cent of frames that may pass between two ends of counting, the recorder's and the guest's
 Measures = Mapping[str, float]  # of `path.compare.measures`
 
 
@@ -98,7 +99,7 @@ def gather(
     cells = []
     for guest in experiment.guests:
         mine = boots.get(guest.name, [])
-        each = [_per_read(measured.get(row.file, {}), row.reads) for row in mine]
+        each = [_per_read(measured.get(row.file, {}), row) for row in mine]
         keys = {key for measures in each for key in measures}
         cells.append(
             Cell(
@@ -119,8 +120,13 @@ def _medians(boots: Mapping[int, Sequence[float]]) -> tuple[float, ...]:
     return tuple(statistics.median(found) for found in boots.values())
 
 
-def _per_read(measures: Measures, reads: int) -> Measures:
-    return {key: value / reads if key.startswith("frames_") else value for key, value in measures.items()}
+def _per_read(measures: Measures, row: Recorded) -> Measures:
+    """Frames per read; and how many of those that the NIC model was handed the guest's driver never saw."""
+    found = {key: value / row.reads if key.startswith("frames_") else value for key, value in measures.items()}
+    handed = measures.get("frames_in", 0.0)
+    if row.taken and handed:
+        found["lost"] = max(0.0, 1 - row.taken / handed) * 100
+    return found
 
 
 def _why(guest: Guest, run: Mapping[str, Any]) -> str:
@@ -162,7 +168,8 @@ def sections(matrix: Matrix) -> list[Section]:
             "first of each boot left out, and CPU the time that QEMU, and passt, took for them. Times are us a frame, "
             "less the probes' part: from the network layer to the system call that sends it, that call, and handing a "
             "frame to the NIC model; < is as measured, and mostly probes. Frames and system calls are counted: frames "
-            f"for one read of {size}, system calls per frame.",
+            f"for one read of {size}, system calls per frame. Lost are those that the NIC model was handed and the "
+            "guest's driver never saw.",
             table(matrix) if matrix.measured() else None,
             _failures(matrix),
         ),
@@ -179,13 +186,13 @@ def table(matrix: Matrix) -> Table:
     """A row per NIC model and backend."""
     titles = (
         "NIC", "backend", "boots", "MB/s", "CPU, ms/MB", "out, us", "its call, us", "in, us", "frames out", "frames in",
-        "calls out", "calls in",
+        "lost, %", "calls out", "calls in",
     )  # fmt: skip
     rows = []
     for cell in matrix.cells:
         if not cell.rates:
             continue
-        frames = (_number(cell.median(key), 0) for key in ("frames_out", "frames_in"))
+        frames = (*(_number(cell.median(key), 0) for key in ("frames_out", "frames_in")), _lost(cell))
         calls = (_number(cell.median(key), 2) for key in ("syscalls_out", "syscalls_in"))
         times = (_time(cell, "until_syscall"), _number(cell.median("syscall"), 1), _time(cell, "to_guest"))
         boots, rate = str(len(cell.rates)), interval_text(cell.rate)
@@ -317,7 +324,7 @@ def heat_maps(matrix: Matrix) -> bytes | None:
         ("read rate, MB/s", "rate", 1), ("CPU time of QEMU and passt, ms/MB", "cpu", 0),
         ("a frame out to its system call, us, with probes", "until_syscall", 1),
         ("a frame in to the NIC model, us, with probes", "to_guest", 1),
-        (f"frames in for {human(matrix.octets)}", "frames_in", 0), ("system calls per frame in", "syscalls_in", 2),
+        (f"frames in for {human(matrix.octets)}", "frames_in", 0), ("of them lost by the NIC model, %", "lost", 1),
     )  # fmt: skip
     grids = []
     for title, key, digits in wanted:
@@ -337,6 +344,12 @@ def _value(cell: Cell, key: str) -> float | None:
 
 def _cost(cell: Cell) -> str:
     return interval_text(bootstrapped(cell.cpu), 0) if cell.cpu else "-"
+
+
+def _lost(cell: Cell) -> str:
+    """Frames that the model was handed and the guest's driver never saw; some are on the way when counting begins."""
+    lost = cell.median("lost")
+    return _number(lost, 1) if lost is None or lost >= UNSURE else "0"
 
 
 def _time(cell: Cell, key: str) -> str:
