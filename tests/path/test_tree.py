@@ -8,7 +8,7 @@ import pytest
 from tests.path.make import DELIVER, REPLY, STEP, recording, send
 
 from nfsleuth.path.model import Cost, Direction, Method
-from nfsleuth.path.tree import grow
+from nfsleuth.path.tree import PAUSE, grow
 
 
 def found(tree, rec, *path, direction=None):
@@ -147,6 +147,17 @@ def test_handing_a_frame_to_the_nic_is_less_its_probes():
     tree, _ = grown([DELIVER], costs={"emulated": Cost(3.0, 2.0)})
     (corrected,), (measured,) = tree.frames.to_guest_corrected, tree.frames.to_guest_whole
     assert measured - corrected == pytest.approx(2.0 + 3.0)
+
+
+def test_frames_without_a_pause_between_are_a_burst():
+    rec = recording([DELIVER] * 7)
+    events = rec.events.copy()
+    events["time"][4:] += PAUSE  # behind the first frame
+    events["time"][12:] += PAUSE + 1  # behind two more
+    tree = grow(replace(rec, events=events))
+    assert tree.frames.bursts.tolist() == [1, 2, 4]
+    assert tree.frames.burst == 4, "the fourth of seven frames came with three others"
+    assert grow(recording([send()])).frames.burst is None
 
 
 def test_a_backend_that_reads_in_a_function_without_a_name():

@@ -120,6 +120,9 @@ def _frames(tree: Tree) -> Iterator[str]:
         yield f"  to the guest {f.to_guest:,}: {f.nested:,} ({share:.1%}) set off inside a frame from the guest"
     if len(f.set_off):
         yield f"    {np.median(f.set_off):.0f} for each that set off any (median; most {int(f.set_off.max())})"
+    if f.burst is not None:
+        most = int(f.bursts.max())
+        yield f"    half of them in bursts of {f.burst:.0f} and more without a pause of 0.1 ms (most {most})"
     for direction, calls in f.syscalls.items():
         frames = f.to_network if direction == Direction.TO_NETWORK else f.to_guest
         if calls and frames:

@@ -35,6 +35,8 @@ SENDS = frozenset({"send", "sendto", "sendmsg", "sendmmsg"})
 # System calls by which a backend reads frames outside of any function that is watched (QEMU, net/stream.c).
 READS = {"stream": "recvmsg", "dgram": "recvmsg"}
 WRITES = frozenset({"write", "writev"})  # send as well, if a backend makes them; libslirp's wake the main loop
+# ns between two frames to the guest, above which they are two bursts: time for a driver to make room in its ring.
+PAUSE = 100_000
 LONGEST, SHORTEST = 10, 1000.0  # times the median, and ns: a call that takes more of its own was interrupted
 FEW = 0.01  # of frames or time: less is shown on demand
 TRUSTED = 3.0  # a function's own time is shown if it is so many times what is taken off for probes
@@ -91,6 +93,7 @@ class Frames:
     answered: int  # how many of the others set off frames to the guest
     quiet: int  # how many did neither: pure acknowledgements
     set_off: npt.NDArray[np.int64]  # frames to the guest, for each frame from it that set off any
+    bursts: npt.NDArray[np.int64]  # frames to the guest that came without a PAUSE between, for each such run
     syscalls: dict[Direction, dict[str, int]]  # per direction: name -> calls
     until_syscall: npt.NDArray[np.int64]  # ns from where a frame left the NIC model to the system call that sends it
     until_syscall_corrected: npt.NDArray[np.float64]  # the same, less the probes in it
@@ -99,6 +102,11 @@ class Frames:
     whole_corrected: npt.NDArray[np.float64]  # the same, less the probes in it
     to_guest_whole: npt.NDArray[np.int64]  # ns of the call that handed a frame to the NIC, outside of libslirp's input
     to_guest_corrected: npt.NDArray[np.float64]  # the same, less the probes in it
+
+    @property
+    def burst(self) -> float | None:
+        """The size of the burst in which the middle one of all frames to the guest came: most bursts are of one."""
+        return float(np.median(np.repeat(self.bursts, self.bursts))) if len(self.bursts) else None
 
 
 @dataclass(frozen=True)
@@ -307,6 +315,7 @@ class _Rows:
             answered=int(((sends == 0) & (set_off > 0)).sum()),
             quiet=int(((sends == 0) & (set_off == 0)).sum()),
             set_off=set_off[set_off > 0],
+            bursts=self._bursts(),
             syscalls=self._syscalls(),
             until_syscall=until,
             until_syscall_corrected=until - self._probes_between(top[sent], sent),
@@ -316,6 +325,13 @@ class _Rows:
             to_guest_whole=self.duration[handed],
             to_guest_corrected=corrected[handed],
         )
+
+    def _bursts(self) -> npt.NDArray[np.int64]:
+        handed = np.flatnonzero(self.is_nic)
+        handed = handed[np.argsort(self.calls["begin"][handed], kind="stable")]
+        pauses = self.calls["begin"][handed[1:]] - self.calls["end"][handed[:-1]]
+        ends = np.flatnonzero(np.append(pauses > PAUSE, len(handed) > 0))
+        return np.diff(ends, prepend=-1).astype(np.int64)
 
     def _probes_between(self, outer: npt.NDArray[np.int64], inner: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
         """The probes' part of the time from the beginning of calls to that of calls in them.
