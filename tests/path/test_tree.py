@@ -101,6 +101,16 @@ def test_where_no_handler_is_watched_libslirp_tells_frames():
     assert (tree.frames.to_network, tree.frames.to_guest, tree.frames.nested) == (1, 1, 1)
 
 
+def test_calls_stand_in_the_order_in_which_they_are_made():
+    tree, rec = grown([send("sendto", REPLY), send("sendto")])
+    (root,) = tree.children(-1)
+    (handler,) = tree.children(root)
+    names = [rec.functions[tree.nodes[n].function].name for n in tree.children(tree.children(handler)[0])]
+    assert names == ["m_get", "tcp_input"]
+    assert tree.nodes[root].after == 0
+    assert tree.nodes[handler].after == STEP
+
+
 def test_times_add_up():
     tree, _rec = grown([send(REPLY, ("sendto",)), send()])
     for number, node in enumerate(tree.nodes):

@@ -80,6 +80,8 @@ class Node:
     to_guest: int  # frames that reached the guest within it
     to_network: int  # frames that reached a backend within it
     callers: tuple[tuple[int, int], ...]  # (number in Recording.callers, calls), most first
+    threads: tuple[tuple[int, int], ...]  # (number in Recording.threads, calls), most first
+    after: float  # ns from the beginning of the call around it to its own, the median: its place in the order of calls
 
 
 @dataclass(frozen=True)
@@ -119,13 +121,13 @@ class Tree:
     unbegun: int
 
     def children(self, number: int) -> list[int]:
-        """Numbers of the nodes called by node `number` (-1: the outermost ones), longest first."""
+        """Numbers of the nodes called by node `number`, in the order of calls; the outermost (-1) longest first."""
         return self._children.get(number, [])
 
     @cached_property
     def _children(self) -> dict[int, list[int]]:
         found: dict[int, list[int]] = {}
-        for number in sorted(range(len(self.nodes)), key=lambda n: -self.nodes[n].total):
+        for number in sorted(range(len(self.nodes)), key=lambda n: (self.nodes[n].after, -self.nodes[n].total)):
             found.setdefault(self.nodes[number].parent, []).append(number)
         return found
 
@@ -258,15 +260,18 @@ class _Rows:
             _medians(node[kept], column[kept], len(made))
             for column in (
                 self.duration, self.duration - self._taken_off(), own - taken_off, self._taken_off(), taken_off,
+                self._after(),
             )
         ]  # fmt: skip
         calls = np.bincount(node[kept], minlength=len(made))
-        callers = self._callers(node, len(made))
+        callers = self._most(node, len(made), "caller", len(self.recording.callers))
+        threads = self._most(node, len(made), "thread", len(self.recording.threads))
         return tuple(
             Node(
                 function, parent, Direction(direction), parent >= 0 and direction != made[parent][2], int(calls[n]),
                 float(sums[0][n]), float(sums[1][n]), float(sums[2][n]), float(sums[3][n]),
-                Typical(*[float(column[n]) for column in medians]), int(sums[4][n]), int(sums[5][n]), callers[n],
+                Typical(*[float(column[n]) for column in medians[:-1]]), int(sums[4][n]), int(sums[5][n]), callers[n],
+                threads[n], float(medians[-1][n]),
             )
             for n, (parent, function, direction) in enumerate(made)
         )  # fmt: skip
@@ -279,9 +284,17 @@ class _Rows:
         steady[kept] = np.minimum(steady[kept], limits[node[kept]])
         return steady
 
-    def _callers(self, node: npt.NDArray[np.int64], count: int) -> list[tuple[tuple[int, int], ...]]:
-        known = (node >= 0) & (self.calls["caller"] < len(self.recording.callers))
-        keys, times = np.unique(node[known] << 32 | self.calls["caller"][known], return_counts=True)
+    def _after(self) -> npt.NDArray[np.int64]:
+        """From the beginning of the call around each to its own; 0 for the outermost."""
+        begin = self.calls["begin"]
+        return np.where(self.parent >= 0, begin - begin[self.parent], 0)
+
+    def _most(
+        self, node: npt.NDArray[np.int64], count: int, column: str, known_values: int
+    ) -> list[tuple[tuple[int, int], ...]]:
+        """For each node the values of a column below `known_values`, and how often each, most first."""
+        known = (node >= 0) & (self.calls[column] < known_values)
+        keys, times = np.unique(node[known] << 32 | self.calls[column][known].astype(np.int64), return_counts=True)
         found: list[list[tuple[int, int]]] = [[] for _ in range(count)]
         for key, calls in zip(keys.tolist(), times.tolist(), strict=True):
             found[key >> 32].append((key & 0xFFFFFFFF, calls))
