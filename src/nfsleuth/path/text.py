@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nfsleuth.path import shares
-from nfsleuth.path.model import Direction, Method, Recording
+from nfsleuth.path.model import Direction, Method, Overhead, Recording
 from nfsleuth.path.tree import Node, Tree, main_paths
 from nfsleuth.report.escape import padded, visible
 
@@ -51,12 +51,16 @@ def _head(recording: Recording, title: str) -> Iterator[str]:
     for name, cost in recording.costs.items():
         words = {"stepped": "single-stepped", "syscall": "system call", "emulated": "function"}.get(name, "function")
         yield visible(f"  watching a {words}: {us(cost.pair)} us a call, {us(cost.inside)} us within its own time")
-    over = recording.overhead
-    if over:
-        rates = ", ".join(f"{r / 1e6:.1f} MB/s {w}" for r, w in ((over.before, "before"), (over.during, "during")))
-        around = (over.before + over.after) / 2
-        left = f"; {over.during / around:.0%} of it while recorded" if around else ""
-        yield visible(f"  passed on {over.source or 'no interface'}: {rates}, {over.after / 1e6:.1f} MB/s after{left}")
+    if recording.overhead:
+        yield visible(f"  {overhead(recording.overhead)}")
+
+
+def overhead(over: Overhead) -> str:
+    """What passed the guest's network without and with the recorder."""
+    rates = ", ".join(f"{r / 1e6:.1f} MB/s {w}" for r, w in ((over.before, "before"), (over.during, "during")))
+    around = (over.before + over.after) / 2
+    left = f"; {over.during / around:.0%} of it while recorded" if around else ""
+    return f"passed on {over.source or 'no interface'}: {rates}, {over.after / 1e6:.1f} MB/s after{left}"
 
 
 def _direction(

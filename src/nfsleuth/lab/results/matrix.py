@@ -164,12 +164,13 @@ def sections(matrix: Matrix) -> list[Section]:
     return [
         Section(
             "NIC models and backends",
-            "Medians over boots; in brackets 95 % intervals over boots. MB/s is of reads that nothing recorded, the "
-            "first of each boot left out, and CPU the time that QEMU, and passt, took for them. Times are us a frame, "
-            "less the probes' part: from the network layer to the system call that sends it, that call, and handing a "
-            "frame to the NIC model; < is as measured, and mostly probes. Frames and system calls are counted: frames "
-            f"for one read of {size}, half of those in come at once with so many without a pause of 0.1 ms; lost are "
-            "those that the NIC model was handed and the guest's driver never saw; system calls per frame.",
+            "Recorded by uprobes. Medians over boots; in brackets 95 % intervals over boots. MB/s is of reads that "
+            "nothing recorded, the first of each boot left out, and CPU the time that QEMU, and passt, took for "
+            "them. Times are us a frame, less the probes' part: from the network layer to the system call that "
+            "sends it, that call, and handing a frame to the NIC model; < is as measured, and mostly probes. Frames "
+            f"and system calls are counted: frames for one read of {size}, half of those in come at once with so "
+            "many without a pause of 0.1 ms; lost are those that the NIC model was handed and the guest's driver "
+            "never saw; system calls per frame.",
             table(matrix) if matrix.measured() else None,
             _failures(matrix),
         ),
