@@ -8,7 +8,8 @@ import pytest
 from tests.path.make import DELIVER, REPLY, STEP, recording, send
 
 from nfsleuth.path.model import Cost, Direction, Method
-from nfsleuth.path.tree import PAUSE, grow
+from nfsleuth.path.text import shown
+from nfsleuth.path.tree import PAUSE, WAIT, grow
 
 
 def found(tree, rec, *path, direction=None):
@@ -168,6 +169,16 @@ def test_frames_without_a_pause_between_are_a_burst():
     assert tree.frames.bursts.tolist() == [1, 2, 4]
     assert tree.frames.burst == 4, "the fourth of seven frames came with three others"
     assert grow(recording([send()])).frames.burst is None
+
+
+def test_long_times_without_a_frame_to_the_guest_are_kept():
+    rec = recording([DELIVER] * 3)
+    events = rec.events.copy()
+    events["time"][4:] += WAIT
+    events["time"][8:] += WAIT // 2
+    tree = grow(replace(rec, events=events))
+    assert tree.frames.waits.tolist() == [WAIT + 3 * STEP]
+    assert "no frame for 0.2 s or longer: 1 times, 0.2 s in all" in shown(rec, tree, "x")
 
 
 def test_a_backend_that_reads_in_a_function_without_a_name():

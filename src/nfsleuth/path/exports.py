@@ -71,6 +71,7 @@ def _frames(tree: Tree) -> dict[str, Any]:
     return {
         "to_network": f.to_network, "to_guest": f.to_guest, "nested": f.nested, "sent": f.sent, "answered": f.answered,
         "quiet": f.quiet, "set_off": quantiles(f.set_off), "bursts": quantiles(f.bursts),
+        "waits": quantiles(f.waits),
         "syscalls": {WORDS[d]: calls for d, calls in f.syscalls.items()},
         "until_syscall": quantiles(f.until_syscall), "syscall": quantiles(f.syscall), "whole": quantiles(f.whole),
         "whole_corrected": quantiles(f.whole_corrected),

@@ -49,7 +49,9 @@ def _head(recording: Recording, title: str) -> Iterator[str]:
     yield visible(f"method {recording.method}, {recording.seconds:.1f} s, {events}Linux {recording.kernel}")
     yield f"  {TRUST[recording.method]}"
     for name, cost in recording.costs.items():
-        words = {"stepped": "single-stepped", "syscall": "system call", "emulated": "function"}.get(name, "function")
+        words = {"stepped": "single-stepped function", "syscall": "system call", "emulated": "function"}.get(
+            name, "function"
+        )
         yield visible(f"  watching a {words}: {us(cost.pair)} us a call, {us(cost.inside)} us within its own time")
     if recording.overhead:
         yield visible(f"  {overhead(recording.overhead)}")
@@ -143,6 +145,8 @@ def _frames(tree: Tree) -> Iterator[str]:
     if f.burst is not None:
         most = int(f.bursts.max())
         yield f"    half of them in bursts of {f.burst:.0f} and more without a pause of 0.1 ms (most {most})"
+    if len(f.waits):
+        yield f"    no frame for 0.2 s or longer: {len(f.waits)} times, {f.waits.sum() / 1e9:.1f} s in all"
     for direction, calls in f.syscalls.items():
         frames = f.to_network if direction == Direction.TO_NETWORK else f.to_guest
         if calls and frames:

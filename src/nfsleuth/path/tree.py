@@ -37,6 +37,7 @@ READS = {"stream": "recvmsg", "dgram": "recvmsg"}
 WRITES = frozenset({"write", "writev"})  # send as well, if a backend makes them; libslirp's wake the main loop
 # ns between two frames to the guest, above which they are two bursts: time for a driver to make room in its ring.
 PAUSE = 100_000
+WAIT = 200_000_000  # ns: the least that TCP waits for an acknowledgement before it sends again (Linux, TCP_RTO_MIN)
 LONGEST, SHORTEST = 10, 1000.0  # times the median, and ns: a call that takes more of its own was interrupted
 FEW = 0.01  # of frames or time: less is shown on demand
 TRUSTED = 3.0  # a function's own time is shown if it is so many times what is taken off for probes
@@ -96,6 +97,7 @@ class Frames:
     quiet: int  # how many did neither: pure acknowledgements
     set_off: npt.NDArray[np.int64]  # frames to the guest, for each frame from it that set off any
     bursts: npt.NDArray[np.int64]  # frames to the guest that came without a PAUSE between, for each such run
+    waits: npt.NDArray[np.int64]  # ns, each WAIT or longer, in which no frame was handed to the guest
     syscalls: dict[Direction, dict[str, int]]  # per direction: name -> calls
     until_syscall: npt.NDArray[np.int64]  # ns from where a frame left the NIC model to the system call that sends it
     until_syscall_corrected: npt.NDArray[np.float64]  # the same, less the probes in it
@@ -328,7 +330,7 @@ class _Rows:
             answered=int(((sends == 0) & (set_off > 0)).sum()),
             quiet=int(((sends == 0) & (set_off == 0)).sum()),
             set_off=set_off[set_off > 0],
-            bursts=self._bursts(),
+            **self._gaps(),
             syscalls=self._syscalls(),
             until_syscall=until,
             until_syscall_corrected=until - self._probes_between(top[sent], sent),
@@ -339,12 +341,13 @@ class _Rows:
             to_guest_corrected=corrected[handed],
         )
 
-    def _bursts(self) -> npt.NDArray[np.int64]:
+    def _gaps(self) -> dict[str, npt.NDArray[np.int64]]:
+        """What lies between frames to the guest: Frames.bursts and Frames.waits."""
         handed = np.flatnonzero(self.is_nic)
         handed = handed[np.argsort(self.calls["begin"][handed], kind="stable")]
         pauses = self.calls["begin"][handed[1:]] - self.calls["end"][handed[:-1]]
         ends = np.flatnonzero(np.append(pauses > PAUSE, len(handed) > 0))
-        return np.diff(ends, prepend=-1).astype(np.int64)
+        return {"bursts": np.diff(ends, prepend=-1).astype(np.int64), "waits": pauses[pauses >= WAIT]}
 
     def _probes_between(self, outer: npt.NDArray[np.int64], inner: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
         """The probes' part of the time from the beginning of calls to that of calls in them.

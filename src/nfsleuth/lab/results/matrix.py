@@ -341,7 +341,8 @@ def _value(cell: Cell, key: str) -> float | None:
     if key in ("rate", "cpu"):
         values = cell.rates if key == "rate" else cell.cpu
         return statistics.median(values) if values else None
-    return cell.median(key)
+    found = cell.median(key)
+    return 0.0 if key == "lost" and found is not None and found < UNSURE else found
 
 
 def _cost(cell: Cell) -> str:
