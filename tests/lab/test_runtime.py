@@ -215,16 +215,16 @@ def test_a_kernel_is_unpacked_with_its_length_behind_it(how):
 def test_what_cannot_be_unpacked_boots_as_it_came(image, tmp_path):
     assert kernels.unpacked(image) is None
     (tmp_path / "vmlinuz").write_bytes(image)
-    assert kernels._bootable(tmp_path) == tmp_path / "vmlinuz"
+    assert kernels.bootable(tmp_path) == tmp_path / "vmlinuz"
 
 
 def test_a_kernel_is_unpacked_once(tmp_path, monkeypatch):
     (tmp_path / "vmlinuz").write_bytes(bzimage(PACKED["xz"]))
-    first = kernels._bootable(tmp_path)
+    first = kernels.bootable(tmp_path)
     assert first.read_bytes() == ELF
     assert first.stat().st_mode & 0o444 == 0o444, "guests run as nobody"
     monkeypatch.setattr(kernels, "unpacked", lambda _: pytest.fail("unpacked again"))
-    assert kernels._bootable(tmp_path) == first
+    assert kernels.bootable(tmp_path) == first
 
 
 def test_modules_come_with_what_they_need_and_in_order(tmp_path):

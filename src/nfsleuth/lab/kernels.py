@@ -115,10 +115,10 @@ def _apt(*words: str) -> str:
 
 def _read(kept: Path) -> Kernel:
     told = json.loads((kept / "kernel.json").read_text())
-    return Kernel(_bootable(kept), kept / "modules.cpio.gz", told["release"], told["package"])
+    return Kernel(bootable(kept), kept / "modules.cpio.gz", told["release"], told["package"])
 
 
-def _bootable(kept: Path) -> Path:
+def bootable(kept: Path) -> Path:
     """The kernel unpacked, once; as it came if we cannot unpack it or QEMU could not boot what comes out."""
     image, target = kept / "vmlinuz", kept / "vmlinux"
     if target.exists():
