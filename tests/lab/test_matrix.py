@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 import pytest
 
@@ -126,6 +127,15 @@ def test_without_a_backend_for_everybody_there_is_no_advice():
     assert matrix.advice(measured({"virtio-tap": 50})) == [
         "No advice: nothing was measured on user or passt, which need no root."
     ]
+
+
+def test_who_loses_frames_is_named():
+    found = measured(CLEAR | {"rtl8139-passt": 0.2})
+    assert not any("loses" in line for line in matrix.advice(found)), "only a TAP's does here, and that needs root"
+    cells = [replace(c, measures={**c.measures, "lost": (31.0, 33.0, 35.0)}) if c.backend == "passt" else c
+             for c in found.cells]  # fmt: skip
+    (line,) = (line for line in matrix.advice(replace(found, cells=tuple(cells))) if "loses" in line)
+    assert line.endswith("handed: virtio-net-pci on passt (33.0 %, 39.8 MB/s), rtl8139 on passt (33.0 %, 0.2 MB/s).")
 
 
 def test_what_fails_is_named_with_its_reason():

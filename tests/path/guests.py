@@ -63,14 +63,8 @@ def missing() -> str:
 
 def kernel() -> Path | None:
     """The folder of a Debian kernel that the lab has fetched."""
-    return next(
-        (
-            f.parent
-            for f in sorted(kernels.cache_folder().glob("linux-image-6.1*/kernel.json"))
-            if "cloud" not in str(f)
-        ),
-        None,
-    )
+    kept = sorted(kernels.cache_folder().glob("linux-image-6.1*/kernel.json"))
+    return next((file.parent for file in kept if "cloud" not in str(file)), None)
 
 
 @dataclass

@@ -240,6 +240,8 @@ def advice(matrix: Matrix) -> list[str]:
     others = [cell for cell in cells if cell.backend not in ROOTLESS and len(cell.rates) >= LEAST_FOR_INTERVAL]
     if sure and others:
         lines.append(_with_root(sure[0], others[0]))
+    if lossy := [cell for cell in mine if (cell.median("lost") or 0) >= UNSURE]:
+        lines.append(_lossy(lossy))
     if failed := [cell.name for cell in matrix.cells if cell.backend in ROOTLESS and cell.why]:
         lines.append(f"Do not count on {', '.join(failed)}: see above for what went wrong.")
     if few:
@@ -298,6 +300,15 @@ def _slowest(mine: Sequence[Cell]) -> str:
     ratio = bootstrapped_ratio(best.rates, worst.rates)
     said = f"{best.name} reads {interval_text(ratio, 2)} times as fast as {worst.name}, the slowest"
     return f"The choice matters: {said}." if _apart(best, worst) else f"The choice hardly matters: {said}, if at all."
+
+
+def _lossy(mine: Sequence[Cell]) -> str:
+    """What loses frames, whatever the load of the machine, the slowest last."""
+    said = [
+        f"{cell.name} ({_number(cell.median('lost'), 1)} %, {_number(statistics.median(cell.rates), 1)} MB/s)"
+        for cell in mine
+    ]
+    return f"Their NIC model loses frames that it is handed: {', '.join(said)}."
 
 
 def _with_root(best: Cell, other: Cell) -> str:
