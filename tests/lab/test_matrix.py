@@ -148,6 +148,19 @@ def test_what_fails_is_named_with_its_reason():
     assert any("Do not count on virtio-net-pci on passt, rtl8139 on passt" in line for line in matrix.advice(found))
 
 
+def test_the_recording_of_reads_that_failed_is_the_reason_and_no_measure():
+    row = Recorded(client="rtl8139-passt", boot=1, method="uprobes", file="x", reads=0, octets=0, seconds=0)
+    says = {"x": {"frames_in": 16400.0, "burst": 90.0, "waiting": 93.4, "until_syscall": 7.0}}
+    run = {"failed": {"rtl8139-passt": "no 'enough' within 113 s"}}
+    (cell,) = (c for c in matrix.gather(SOME, [], [row], says, run).cells if c.name == "rtl8139 on passt")
+    assert cell.why == (
+        "no 'enough' within 113 s; 16,400 frames were handed to it, half of them 90 or more at once; "
+        "93 % of the time none came for 0.2 s or longer"
+    )
+    assert cell.measures == {}
+    assert cell.recorded == ()
+
+
 def test_combinations_that_cannot_be_are_in_the_table_of_failures():
     found = measured({"virtio-user": 50}, experiment=load("path"))
     first, *_ = matrix.sections(found)

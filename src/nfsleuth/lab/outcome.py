@@ -64,7 +64,7 @@ class Recorded:
     """A recording inside a client's QEMU, and what the guest read meanwhile: `octets` in `reads` times, in `seconds`.
 
     file: its name in the run's folder `path`. taken: frames that the driver of the guest's NIC counted meanwhile; 0
-    where it was not asked. reads is 0 if the recording ended before them: its counts are not those of whole reads.
+    where it was not asked. reads is 0 if they or the recording ended too early: its counts are not those of reads.
     """
 
     client: str

@@ -86,8 +86,9 @@ def play(stage: Stage, turn: Turn, told: Told, ready: Callable[[], None]) -> Non
     with _place(stage, turn, told) as start:
         for boot in range(reboots + 1):
             agent = start()
+            taken: list[_Taken] = []
             try:
-                taken = _once(stage, agent, turn, told, ready if boot == 0 else lambda: None)
+                _once(stage, agent, turn, told, taken, ready if boot == 0 else lambda: None)
                 if boot < reboots:
                     continue  # the plug is pulled while the share is mounted
                 agent.tell("end")
@@ -96,14 +97,15 @@ def play(stage: Stage, turn: Turn, told: Told, ready: Callable[[], None]) -> Non
                     raise agent.failure("does not switch off")
             finally:
                 agent.kill()
-            if taken:
-                told.recorded.append(taken.keep(stage, turn))
-                if not taken.recorder.whole:
-                    told.failed[turn.boot] = "the recording ended before the reads that it is of; counts are not given"
+                told.recorded += [
+                    one.keep(stage, turn) for one in taken
+                ]  # of reads that failed as well: it may say why
+            if not all(one.recorder.whole for one in taken):
+                told.failed[turn.boot] = "the recording ended before the reads that it is of; counts are not given"
 
 
-def _once(stage: Stage, agent: Agent, turn: Turn, told: Told, ready: Callable[[], None]) -> _Taken | None:
-    """From boot to the end of the workload; what was recorded, if anything."""
+def _once(stage: Stage, agent: Agent, turn: Turn, told: Told, taken: list[_Taken], ready: Callable[[], None]) -> None:
+    """From boot to the end of the workload; `taken` gets what was recorded, if anything."""
     rounds: Counter[str] = Counter()
     client = turn.client.name
     emulated = isinstance(turn.client, Guest) and turn.client.kernel != "uml"
@@ -134,30 +136,30 @@ def _once(stage: Stage, agent: Agent, turn: Turn, told: Told, ready: Callable[[]
     patience = limit(stage.experiment.workload(turn.client)) if turn.work else STEP
     if not turn.method:
         agent.expect("worked", patience, heard)
-        return None
+        return
     agent.expect("recording", patience, heard)
-    taken = _record(stage, agent, turn)
+    _record(stage, agent, turn, taken)
     agent.expect("worked", STEP, heard)
-    return taken
 
 
-def _record(stage: Stage, agent: Agent, turn: Turn) -> _Taken:
+def _record(stage: Stage, agent: Agent, turn: Turn, taken: list[_Taken]) -> None:
     """Record the guest's QEMU while it reads; it waits to be told."""
     path = stage.experiment.path
     assert path, "the agent has such a step only if the experiment records"
-    taken = _Taken(watching.Recorder(agent.process, turn.method, path.seconds))
+    mine = _Taken(watching.Recorder(agent.process, turn.method, path.seconds))
 
     def heard(words: list[str]) -> None:
         match words:
             case ["watched", octets, seconds]:
-                taken.reads.append((int(octets), float(seconds)))
+                mine.reads.append((int(octets), float(seconds)))
             case ["taken", frames]:
-                taken.frames = int(frames)
+                mine.frames = int(frames)
 
-    with taken.recorder:
+    with mine.recorder:
+        taken.append(mine)
         agent.tell("go")
         agent.expect("enough", _recording_limit(path), heard)
-    return taken
+        mine.done = True
 
 
 @dataclass
@@ -167,17 +169,19 @@ class _Taken:
     recorder: watching.Recorder
     reads: list[tuple[int, float]] = field(default_factory=list)
     frames: int = 0  # that the driver of its NIC took
+    done: bool = False  # it has read all that it should
 
     def keep(self, stage: Stage, turn: Turn) -> Recorded:
         """Save the recording."""
         file = f"{turn.client.name}-{turn.boot}.{turn.method}.path"
         stage.recordings.mkdir(exist_ok=True)
         store.save(self.recorder.result(), stage.recordings / file)
+        complete = self.done and self.recorder.whole
         return Recorded(
             client=turn.client.name, boot=turn.boot, method=turn.method, file=file,
-            reads=len(self.reads) if self.recorder.whole else 0,
+            reads=len(self.reads) if complete else 0,
             octets=sum(octets for octets, _ in self.reads), seconds=sum(seconds for _, seconds in self.reads),
-            taken=self.frames if self.recorder.whole else 0,
+            taken=self.frames if complete else 0,
         )  # fmt: skip
 
 

@@ -45,6 +45,7 @@ MEASURES = (
     Measure("set_off", "frames in per frame out", ""),
     Measure("nested", "frames in that one out set off", "%"),
     Measure("burst", "frames in without a pause between", ""),
+    Measure("waiting", "time without a frame in for 0.2 s or longer", "%"),
     Measure("syscalls_out", "system calls per frame out", ""),
     Measure("syscalls_in", "system calls per frame in", ""),
     Measure("memory", "memory management of libslirp's time", "%", "50 %"),
@@ -110,6 +111,7 @@ def measures(recording: Recording, tree: Tree | None) -> dict[str, float]:
             "set_off": f.to_guest / f.to_network if f.to_network else None,
             "nested": f.nested / f.to_guest * 100 if f.to_guest else None,
             "burst": f.burst,
+            "waiting": float(f.waits.sum()) / recording.seconds / 1e7 if recording.seconds else None,
             "syscalls_out": _per(f.syscalls[Direction.TO_NETWORK], f.to_network),
             "syscalls_in": _per(f.syscalls[Direction.TO_GUEST], f.to_guest),
         }

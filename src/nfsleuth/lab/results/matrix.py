@@ -94,11 +94,12 @@ def gather(
             costs.setdefault(timing.client, {}).setdefault(timing.boot, []).append(timing.cpu * 1e9 / timing.octets)
     boots: dict[str, list[Recorded]] = {}
     for row in recorded:
-        if row.method == UPROBES and row.reads:
+        if row.method == UPROBES:
             boots.setdefault(row.client, []).append(row)
     cells = []
     for guest in experiment.guests:
-        mine = boots.get(guest.name, [])
+        mine = [row for row in boots.get(guest.name, []) if row.reads]
+        broken = [measured.get(row.file, {}) for row in boots.get(guest.name, []) if not row.reads]
         each = [_per_read(measured.get(row.file, {}), row) for row in mine]
         keys = {key for measures in each for key in measures}
         cells.append(
@@ -108,7 +109,7 @@ def gather(
                 _medians(costs.get(guest.name, {})),
                 tuple(row.rate for row in mine),
                 {key: tuple(measures[key] for measures in each if key in measures) for key in sorted(keys)},
-                _why(guest, run),
+                "; ".join(filter(None, (_why(guest, run), *map(_seen, broken)))),
             )
         )  # fmt: skip
     cells += _impossible(experiment)
@@ -132,6 +133,16 @@ def _per_read(measures: Measures, row: Recorded) -> Measures:
 def _why(guest: Guest, run: Mapping[str, Any]) -> str:
     failed, left_out = run.get("failed", {}), run.get("left_out", {})
     return str(failed.get(guest.name) or left_out.get(guest.name) or "")
+
+
+def _seen(measures: Measures) -> str:
+    """What a recording shows of reads that did not end."""
+    if not {"frames_in", "burst", "waiting"} <= measures.keys():
+        return ""
+    return (
+        f"{measures['frames_in']:,.0f} frames were handed to it, half of them {measures['burst']:.0f} or more at once; "
+        f"{measures['waiting']:.0f} % of the time none came for 0.2 s or longer"
+    )
 
 
 def _impossible(experiment: Experiment) -> list[Cell]:
