@@ -73,7 +73,8 @@ def _grown(measured: Measured) -> tuple[list[path_study.Grown], dict[str, Mappin
         recording = store.load(measured.paths[row.file])
         tree = grow(recording) if len(recording.events) else None
         recording = replace(recording, events=recording.events[:0])
-        grown.append((recording, tree))
+        if row.reads:
+            grown.append((recording, tree))
         says[row.file] = compare.measures(recording, tree)
     return grown, says
 

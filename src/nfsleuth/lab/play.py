@@ -97,9 +97,8 @@ def play(stage: Stage, turn: Turn, told: Told, ready: Callable[[], None]) -> Non
                     raise agent.failure("does not switch off")
             finally:
                 agent.kill()
-                told.recorded += [
-                    one.keep(stage, turn) for one in taken
-                ]  # of reads that failed as well: it may say why
+                # Of reads that failed as well: it may say why they did.
+                told.recorded += [one.keep(stage, turn) for one in taken]
             if not all(one.recorder.whole for one in taken):
                 told.failed[turn.boot] = "the recording ended before the reads that it is of; counts are not given"
 
