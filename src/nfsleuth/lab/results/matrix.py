@@ -264,15 +264,17 @@ def advice(matrix: Matrix) -> list[str]:
 def _best(mine: Sequence[Cell]) -> str:
     best, *rest = mine
     alike = [cell for cell in rest if not _apart(best, cell)]
-    said = f"Take {best.name}: {interval_text(best.rate)} MB/s, the fastest of {len(mine)} that need no root."
     if not alike:
+        said = f"Take {best.name}: {interval_text(best.rate)} MB/s, the fastest of {len(mine)} that need no root."
         return said + " It is surely faster than all others." if rest else said
-    few = sorted(
-        (best, *alike), key=lambda cell: (cell.median("syscalls_out") or 0) + (cell.median("syscalls_in") or 0)
-    )
     names = ", ".join(f"{cell.name} ({_number(statistics.median(cell.rates), 1)})" for cell in alike)
-    said += f" Not told apart from it: {names}."
-    return said + f" Of these {few[0].name} makes the fewest system calls per frame."
+    said = f"The fastest of {len(mine)} that need no root is {best.name}: {interval_text(best.rate)} MB/s. "
+    said += f"Not told apart from it, so that it may be first by chance: {names}."
+    costs = [cell for cell in (best, *alike) if cell.cpu]
+    if not costs:
+        return said
+    cheap = min(costs, key=lambda cell: statistics.median(cell.cpu))
+    return said + f" Of these take {cheap.name}: it costs the least CPU time for an MB, {_cost(cheap)} ms."
 
 
 def _cheapest(mine: Sequence[Cell]) -> str:
