@@ -189,8 +189,8 @@ def test_a_backend_that_reads_in_a_function_without_a_name():
     assert grow(rec).frames.syscalls[Direction.TO_GUEST] == {}
 
 
-def test_children_are_those_of_a_node_longest_first():
+def test_children_are_those_of_a_node_in_the_order_of_calls():
     tree, _ = grown([send(("sendto",)), send(REPLY), DELIVER, ("slirp_pollfds_poll", "recvfrom", REPLY)])
     for number in range(-1, len(tree.nodes)):
         mine = [n for n, node in enumerate(tree.nodes) if node.parent == number]
-        assert tree.children(number) == sorted(mine, key=lambda n: -tree.nodes[n].total)
+        assert tree.children(number) == sorted(mine, key=lambda n: (tree.nodes[n].after, -tree.nodes[n].total))
