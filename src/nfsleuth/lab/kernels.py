@@ -126,10 +126,11 @@ def bootable(kept: Path) -> Path:
     content = unpacked(image.read_bytes())
     if content is None:
         return image
-    with tempfile.NamedTemporaryFile(dir=kept, delete=False) as file:
-        file.write(content)
-    Path(file.name).chmod(0o644)
-    return Path(file.name).replace(target)
+    with tempfile.TemporaryDirectory(prefix="unpack-", dir=kept) as name:
+        done = Path(name) / target.name
+        done.write_bytes(content)
+        done.chmod(0o644)  # guests run as nobody
+        return done.replace(target)
 
 
 def unpacked(image: bytes) -> bytes | None:
