@@ -151,7 +151,7 @@ def probed(pid: int) -> tuple[target.Target, int, int]:
     """A guest, where the handler of its backend lies in its memory, and in the file."""
     found = target.look(process.find(pid))
     handler = next(h for h in found.handlers if h.client == "user")
-    base = next(base for image, base in found._bases() if image is found.qemu)
+    base = next(base for image, base in found._bases if image is found.qemu)
     return found, base + handler.address, handler.address
 
 
