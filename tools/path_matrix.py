@@ -39,7 +39,7 @@ def section(report: str) -> str:
         _wrapped(intro),
         table,
         _wrapped(failures),
-        "![The same as heat maps: read rate, times, frames, system calls](path-matrix.svg)",
+        "![The same as heat maps, dark is good: rates, CPU time, times, frames, losses, system calls](path-matrix.svg)",
         "What the tool makes of it for someone without root:",
         _wrapped(_part(report, "For someone without root")),
     )

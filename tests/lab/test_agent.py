@@ -69,10 +69,23 @@ def test_while_it_is_recorded_it_waits_for_the_recorder_and_tells_of_each_read(j
     assert heard == [], "nothing is read before the recorder is ready"
     running.tell("go")
     running.expect("enough", 20, heard.append)
-    assert [words[:2] for words in heard] == [["watched", "300000"]] * 3
+    assert [words[:2] for words in heard] == [["watched", "300000"]] * 3 + [["taken", "0"]], "a native has no NIC here"
     running.expect("worked", 20)
     running.tell("end")
     running.expect("ended", 20)
+
+
+@pytest.mark.parametrize(("seconds", "reads"), [(0, 1), (3600, 2)])
+def test_a_slow_client_begins_no_further_round(job, monkeypatch, seconds, reads):
+    heard: list[list[str]] = []
+    # sleep(1) does nothing here, so it is idle that takes the time
+    (job.parent / "bin" / "sleep").unlink()
+    steps = f"idle 0.1\nread file 65536\nenough {seconds}\nread file 65536\nrecord file 65536 2\n"
+    running = agent(job, steps, monkeypatch)
+    running.expect("recording", 20, heard.append)
+    running.tell("go")
+    running.expect("enough", 20, heard.append)
+    assert [words[0] for words in heard if words[0] != "step"] == ["read"] * reads + ["watched"] * reads + ["taken"]
 
 
 def test_a_read_that_fails_fails_the_step(job, monkeypatch):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import gzip
 import json
+import lzma
 import os
 import shutil
 import stat
@@ -16,6 +17,7 @@ from importlib.resources import files
 from pathlib import Path
 
 import pytest
+import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -184,6 +186,47 @@ def test_kernels_are_the_newest_that_apt_offers(monkeypatch):
     assert caught.value.exit_code == Exit.PARTS_MISSING
 
 
+def bzimage(payload: bytes) -> bytes:
+    """A compressed kernel as far as `unpacked` looks at it: one sector of setup code behind the first."""
+    header = bytearray(2 * 512)
+    header[0x1F1] = 1
+    header[0x202:0x206] = b"HdrS"
+    struct.pack_into("<II", header, 0x248, 8, len(payload))
+    return bytes(header) + bytes(8) + payload
+
+
+ELF = b"\x7fELF" + bytes(100) + struct.pack("<III4sI", 4, 4, 18, b"Xen\0", 0x1000000)
+PACKED = {"xz": lzma.compress(ELF), "zstd": zstandard.compress(ELF)}
+
+
+@pytest.mark.parametrize("how", PACKED)
+def test_a_kernel_is_unpacked_with_its_length_behind_it(how):
+    assert kernels.unpacked(bzimage(PACKED[how] + struct.pack("<I", len(ELF)))) == ELF
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        b"", bytes(1024), bzimage(b""), bzimage(ELF), bzimage(PACKED["xz"][:40]), bzimage(PACKED["zstd"][:20]),
+        bzimage(b"\xfd7zXZ\0" + bytes(30)), bzimage(b"\x28\xb5\x2f\xfd" + b"\xff" * 30),
+        bzimage(lzma.compress(b"no kernel")), bzimage(lzma.compress(ELF[:100])),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_unpacked_boots_as_it_came(image, tmp_path):
+    assert kernels.unpacked(image) is None
+    (tmp_path / "vmlinuz").write_bytes(image)
+    assert kernels.bootable(tmp_path) == tmp_path / "vmlinuz"
+
+
+def test_a_kernel_is_unpacked_once(tmp_path, monkeypatch):
+    (tmp_path / "vmlinuz").write_bytes(bzimage(PACKED["xz"]))
+    first = kernels.bootable(tmp_path)
+    assert first.read_bytes() == ELF
+    assert first.stat().st_mode & 0o444 == 0o444, "guests run as nobody"
+    monkeypatch.setattr(kernels, "unpacked", lambda _: pytest.fail("unpacked again"))
+    assert kernels.bootable(tmp_path) == first
+
+
 def test_modules_come_with_what_they_need_and_in_order(tmp_path):
     def module(name, depends="", before=""):
         content = b"\0depends=" + depends.encode() + b"\0"
@@ -209,6 +252,12 @@ def test_steps_of_a_workload_are_in_the_order_of_its_keys():
     reads = ["read files/shared/10 4 order-10", "read files/shared/20 4 order-20"]
     assert text.splitlines() == ["metadata", "metadata", "small 3", *reads, *reads, "write 5", "idle 6"]
     assert play.orders(workload, "s")["order-10"].split() == ["2", "1", "0"]
+
+
+def test_between_rounds_a_slow_client_may_have_done_enough():
+    workload = Workload(metadata=0, small=0, files=(10,), rounds=4, warmup=1, block=4, enough=9)
+    lines = [line.split()[0] for line in play.steps(workload, {"files/shared/10": 10}).splitlines()]
+    assert lines == ["read", "read", "enough", "read", "enough", "read"]
 
 
 def test_a_random_order_has_each_block_once_and_is_the_seeds():

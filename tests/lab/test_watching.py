@@ -25,6 +25,7 @@ def test_it_records_until_it_is_left(monkeypatch):
     with recorder:
         assert recorder._thread.is_alive()
     assert recorder.result() == "a recording"
+    assert recorder.whole
     assert heard == [(7, "uprobes", 5, 0)]
 
 
@@ -43,6 +44,19 @@ def test_one_that_never_begins_is_given_up(monkeypatch):
     monkeypatch.setattr(watching.api, "record", lambda *_: time.sleep(1))
     with pytest.raises(NfsleuthError, match="does not start within"), Recorder(7, "uprobes", 5):
         raise AssertionError("not reached")
+
+
+def test_one_that_ends_before_the_reads_is_not_whole(monkeypatch):
+    def record(pid, method, wishes):
+        wishes.over()
+        return "a part"
+
+    monkeypatch.setattr(watching.api, "record", record)
+    recorder = Recorder(7, "uprobes", 5)
+    with recorder:
+        recorder._thread.join()
+    assert recorder.result() == "a part"
+    assert not recorder.whole
 
 
 def test_what_ends_it_too_late_is_told(monkeypatch):

@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from nfsleuth.lab.kernels import cache_folder
+from nfsleuth.lab import kernels
 
 QEMU = "qemu-system-x86_64"
 DRIVERS = {"rtl8139": "8139cp", "e1000": "e1000", "virtio-net-pci": "virtio_net"}
@@ -63,9 +63,8 @@ def missing() -> str:
 
 def kernel() -> Path | None:
     """The folder of a Debian kernel that the lab has fetched."""
-    return next(
-        (f.parent for f in sorted(cache_folder().glob("linux-image-6.1*/kernel.json")) if "cloud" not in str(f)), None
-    )
+    kept = sorted(kernels.cache_folder().glob("linux-image-6.1*/kernel.json"))
+    return next((file.parent for file in kept if "cloud" not in str(file)), None)
 
 
 @dataclass
@@ -138,7 +137,7 @@ def running(
     network = {"user": "user,id=n0,ipv6=off", "tap": "tap,id=n0,ifname=tap0,script=no,downscript=no"}[backend]
     words = [
         QEMU, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-accel", "tcg", "-m", "160",
-        "-kernel", str(found / "vmlinuz"), "-initrd", str(_initramfs(found, folder, DRIVERS[model])),
+        "-kernel", str(kernels.bootable(found)), "-initrd", str(_initramfs(found, folder, DRIVERS[model])),
         "-append", "'console=ttyS0 quiet loglevel=0 panic=1 rdinit=/init ipv6.disable=1'", "-serial", "stdio",
         "-netdev", network, "-device", f"{model},netdev=n0,romfile=",
     ]  # fmt: skip

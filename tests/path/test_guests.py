@@ -151,7 +151,7 @@ def probed(pid: int) -> tuple[target.Target, int, int]:
     """A guest, where the handler of its backend lies in its memory, and in the file."""
     found = target.look(process.find(pid))
     handler = next(h for h in found.handlers if h.client == "user")
-    base = next(base for image, base in found._bases() if image is found.qemu)
+    base = next(base for image, base in found._bases if image is found.qemu)
     return found, base + handler.address, handler.address
 
 
@@ -200,6 +200,27 @@ def test_nothing_stays_however_it_ends(tmp_path):
         # Ctrl-C keeps what there is.
         assert "ended by hand" in store.load(tmp_path / f"{signal.SIGINT.value}.path").notes
         assert not list(tmp_path.glob(".*"))
+
+
+def test_another_guest_of_the_same_program_is_left_alone(tmp_path):
+    waiting = [guests.QEMU, "-nodefaults", "-display", "none", "-accel", "tcg", "-S", "-nic", "user,model=rtl8139"]
+    with guests.running("rtl8139", "user", tmp_path, megabytes=1) as guest, subprocess.Popen(waiting) as second:
+        try:
+            assert within(lambda: len({second.pid, qemu(guest)} & {p.pid for p in process.everyone()}) == 2)
+            with pytest.raises(NfsleuthError, match=rf"choose one with --pid: .*{second.pid} \(qemu-system"):
+                api.record(None)
+            found, at, address = probed(qemu(guest))
+            other, other_at, _ = probed(second.pid)
+            recorder = Recorder(found.process.pid, 3)
+            recorder.begun.wait()
+            assert not untouched(found.process, found.qemu, at, address)
+            assert untouched(other.process, other.qemu, other_at, address), "its code has no breakpoint"
+            guest.ping(1)
+            recording, tree = recorder.result()
+        finally:
+            second.kill()
+    assert recording.guest.pid == found.process.pid
+    assert tree.frames.to_network >= 1
 
 
 def test_a_guest_that_ends_ends_the_recording(tmp_path):

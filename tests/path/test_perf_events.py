@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import struct
 import threading
@@ -15,6 +16,7 @@ from nfsleuth.path.perf_events import LOST, PROBED, SAMPLE, UPROBE, Probe, Ring,
 
 root = pytest.mark.skipif(os.geteuid() != 0 or not UPROBE.exists(), reason="needs root and uprobes in the kernel")
 MODE = 2 << 32  # PERF_RECORD_MISC_USER, between type and size
+BREAKPOINT = b"\xcc"  # int3
 
 
 def sample(event, mode=MODE):
@@ -100,6 +102,20 @@ def test_no_such_tracepoint():
 
 
 @root
+@root
+def test_probes_are_taken_out_while_others_go_on():
+    with calibrate.code() as (path, address):
+        place = ctypes.string_at(address, 1)
+        with Watch([Probe(path, 0)], [threading.get_native_id()], pages=1) as watch:
+            assert ctypes.string_at(address, 1) == BREAKPOINT
+            files = [opened.file for opened in watch.opened]
+            watch.take_out().join()
+            assert ctypes.string_at(address, 1) == place != BREAKPOINT
+        for file in files:
+            with pytest.raises(OSError, match="Bad file descriptor"):
+                os.fstat(file)
+
+
 def test_a_thread_that_has_ended_is_left_out():
     gone = (1 << 22) - 1  # above all that this machine gives out before it has given all
     with Watch([Probe(clock=100)], [gone]) as watch:

@@ -46,6 +46,21 @@ def test_other_machines(monkeypatch):
         api.record(None)
 
 
+@pytest.mark.parametrize(
+    ("version", "said"),
+    [
+        ((5, 2, 0), []), ((7, 2, 22), []), ((10, 0, 2), []),
+        ((8, 2, 0), ["QEMU 8.2: its tables are taken to be like those of one of 5.2, 7.2, 10.0"]),
+        ((4, 2, 1), ["QEMU 4.2.1: tables of receive handlers are known for 5.1 to 10.0; only exported functions"]),
+        ((99, 0, 0), ["QEMU 99.0.0: tables"]), (None, ["QEMU of unknown version: tables"]),
+    ],
+)  # fmt: skip
+def test_versions_that_nobody_looked_at_are_said(version, said):
+    notes = target.version_notes(version)
+    assert len(notes) == len(said)
+    assert all(note.startswith(begin) for note, begin in zip(notes, said, strict=True))
+
+
 def test_a_process_is_known_by_its_start():
     me = process._began(os.getpid())
     assert Process(os.getpid(), me, "x").alive()

@@ -10,7 +10,7 @@ import pytest
 from tests.path.make import DELIVER, REPLY, recording, send
 
 from nfsleuth.path import exports, figures, shares, text
-from nfsleuth.path.model import Cost, Function, Method, Role
+from nfsleuth.path.model import Cost, Function, Method, Role, Thread
 from nfsleuth.path.tree import grow
 
 CALLS = [send(REPLY, REPLY), send("sendto"), send(), ("slirp_pollfds_poll", "recvfrom", DELIVER)]
@@ -25,7 +25,8 @@ def both():
 
 def hostile(rec):
     functions = tuple(replace(f, name=f.name + EVIL, object=EVIL) for f in rec.functions)
-    return replace(rec, functions=functions, notes=(EVIL,), callers=(EVIL,), left_out=(EVIL,), kernel=EVIL,
+    threads = tuple(replace(t, name=EVIL) for t in rec.threads)
+    return replace(rec, functions=functions, threads=threads, notes=(EVIL,), callers=(EVIL,), left_out=(EVIL,), kernel=EVIL,
                    guest=replace(rec.guest, qemu=EVIL, libslirp=EVIL, nics=(EVIL,)))  # fmt: skip
 
 
@@ -62,10 +63,24 @@ def test_what_costs_hide_is_not_printed():
     rec = recording(CALLS, costs={"emulated": Cost(1000, 1000), "syscall": Cost(1000, 1000)})
     shown = text.shown(rec, grow(rec), "x")
     (line,) = (line for line in shown.splitlines() if line.startswith("slirp_pollfds_poll"))
-    assert line.split()[-3] == "<"
-    assert line.split()[-1] == "-"
+    assert line.split()[-3:] == ["0.070", "-", "-"], "as measured, and nothing less its probes"
     assert "not given: uprobes cost more" in shown
     assert json.loads(exports.as_json(rec, grow(rec)))["nodes"][0]["median"] is None
+
+
+def test_times_are_shown_with_and_without_probes():
+    rec = recording(CALLS, costs={"emulated": Cost(2, 1), "syscall": Cost(2, 1)})
+    (line,) = (line for line in text.shown(rec, grow(rec), "x").splitlines() if line.startswith("slirp_pollfds_poll"))
+    assert line.split()[-3:-1] == ["0.070", "0.063"], "three calls in it cost 2 each, and it 1 within its own time"
+
+
+def test_the_thread_of_what_is_called_first_is_named():
+    rec = recording([send()], [DELIVER])
+    threads = (Thread(7, "qemu-system-x86"), Thread(8, "CPU 0/TCG"))
+    shown = text.shown(replace(rec, threads=threads), grow(rec), "x")
+    assert "(in the main loop)" in shown, "its thread is the process's first"
+    assert "(in thread 8 (CPU 0/TCG))" in shown
+    assert json.loads(exports.as_json(rec, grow(rec)))["nodes"][0]["threads"] == {"100": 1}
 
 
 def test_nothing_escapes(both):
@@ -95,7 +110,9 @@ def test_json_names_method_and_denominators(both):
 
 def test_chrome_has_every_call(both):
     rec, tree = both
-    calls = [event for event in json.loads(exports.chrome(rec, tree))["traceEvents"] if event["ph"] == "X"]
+    trace = json.loads(exports.chrome(rec, tree))
+    assert trace["otherData"]["method"] == "instrumented"
+    calls = [event for event in trace["traceEvents"] if event["ph"] == "X"]
     assert len(calls) == len(rec.events) // 2
     assert all(event["dur"] >= 0 and event["pid"] == 7 and event["tid"] == 100 for event in calls)
 
@@ -106,7 +123,7 @@ def test_folded_stacks_add_up(both):
     assert sum(int(value) for _, value in lines) == round(sum(node.own for node in tree.nodes))
     turned = [path for path, _ in lines if path.endswith("tcp_output")]
     assert turned == [
-        "guest-to-network;qemu_net_queue_send;user:receive;slirp_input;tcp_input;network-to-guest;tcp_output"
+        "instrumented;guest-to-network;qemu_net_queue_send;user:receive;slirp_input;tcp_input;network-to-guest;tcp_output"
     ]
 
 

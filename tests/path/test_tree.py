@@ -8,7 +8,8 @@ import pytest
 from tests.path.make import DELIVER, REPLY, STEP, recording, send
 
 from nfsleuth.path.model import Cost, Direction, Method
-from nfsleuth.path.tree import grow
+from nfsleuth.path.text import shown
+from nfsleuth.path.tree import PAUSE, WAIT, grow
 
 
 def found(tree, rec, *path, direction=None):
@@ -101,6 +102,16 @@ def test_where_no_handler_is_watched_libslirp_tells_frames():
     assert (tree.frames.to_network, tree.frames.to_guest, tree.frames.nested) == (1, 1, 1)
 
 
+def test_calls_stand_in_the_order_in_which_they_are_made():
+    tree, rec = grown([send("sendto", REPLY), send("sendto")])
+    (root,) = tree.children(-1)
+    (handler,) = tree.children(root)
+    names = [rec.functions[tree.nodes[n].function].name for n in tree.children(tree.children(handler)[0])]
+    assert names == ["m_get", "tcp_input"]
+    assert tree.nodes[root].after == 0
+    assert tree.nodes[handler].after == STEP
+
+
 def test_times_add_up():
     tree, _rec = grown([send(REPLY, ("sendto",)), send()])
     for number, node in enumerate(tree.nodes):
@@ -149,6 +160,27 @@ def test_handing_a_frame_to_the_nic_is_less_its_probes():
     assert measured - corrected == pytest.approx(2.0 + 3.0)
 
 
+def test_frames_without_a_pause_between_are_a_burst():
+    rec = recording([DELIVER] * 7)
+    events = rec.events.copy()
+    events["time"][4:] += PAUSE  # behind the first frame
+    events["time"][12:] += PAUSE + 1  # behind two more
+    tree = grow(replace(rec, events=events))
+    assert tree.frames.bursts.tolist() == [1, 2, 4]
+    assert tree.frames.burst == 4, "the fourth of seven frames came with three others"
+    assert grow(recording([send()])).frames.burst is None
+
+
+def test_long_times_without_a_frame_to_the_guest_are_kept():
+    rec = recording([DELIVER] * 3)
+    events = rec.events.copy()
+    events["time"][4:] += WAIT
+    events["time"][8:] += WAIT // 2
+    tree = grow(replace(rec, events=events))
+    assert tree.frames.waits.tolist() == [WAIT + 3 * STEP]
+    assert "no frame for 0.2 s or longer: 1 times, 0.2 s in all" in shown(rec, tree, "x")
+
+
 def test_a_backend_that_reads_in_a_function_without_a_name():
     """A stream's recvmsg is in no function that is watched, and reads frames; with another backend it is nobody's."""
     rec = recording(["recvmsg", DELIVER, DELIVER])
@@ -157,8 +189,8 @@ def test_a_backend_that_reads_in_a_function_without_a_name():
     assert grow(rec).frames.syscalls[Direction.TO_GUEST] == {}
 
 
-def test_children_are_those_of_a_node_longest_first():
+def test_children_are_those_of_a_node_in_the_order_of_calls():
     tree, _ = grown([send(("sendto",)), send(REPLY), DELIVER, ("slirp_pollfds_poll", "recvfrom", REPLY)])
     for number in range(-1, len(tree.nodes)):
         mine = [n for n, node in enumerate(tree.nodes) if node.parent == number]
-        assert tree.children(number) == sorted(mine, key=lambda n: -tree.nodes[n].total)
+        assert tree.children(number) == sorted(mine, key=lambda n: (tree.nodes[n].after, -tree.nodes[n].total))

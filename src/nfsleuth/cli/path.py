@@ -92,13 +92,15 @@ def record(
     The guest goes on meanwhile. Nothing of it is changed, and nothing stays when this ends, however it ends.
     """
     options.check_target(output)
-    from nfsleuth.path import api, store
+    from nfsleuth.path import api, store, text
 
     heard = partial(options.notice, quiet=quiet)
     recording = api.record(pid, method, api.Wishes(seconds, baseline, stepped), heard)
     store.save(recording, Path(output))
     for note in recording.notes:
         heard(note)
+    if recording.overhead:
+        heard(text.overhead(recording.overhead))
     heard(f"{output}: {len(recording.events) or sum(recording.samples):,} events; `nfsleuth path show {output}`")
     return Exit.DONE
 

@@ -3,6 +3,9 @@
 Debian's packages are fetched with apt and unpacked into the user's cache; nothing is installed. `generic` and `cloud`
 are the newest of the release, as its meta packages say; `backports` is the newest series that apt knows, whether it
 comes with backports or as a security update.
+
+QEMU boots the unpacked kernel (`unpacked`): in a processor that is emulated unpacking it takes longer than all else
+until a guest mounts, 6 of 13 seconds with Debian's 6.1.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ import json
 import lzma
 import re
 import shutil
+import struct
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -37,6 +41,13 @@ UML = "uml"
 UML_KERNEL = Path("/usr/bin/linux.uml")
 UML_MODULES = Path("/usr/lib/uml/modules")
 FORMAT = "1"  # of the cache: counted up when what is kept of a package changes
+# A bzImage (Documentation/x86/boot.rst): setup_sects, header's mark, payload_offset and payload_length.
+SETUP_SECTS, MARK, PAYLOAD = 0x1F1, 0x202, 0x248
+SECTOR = 512
+XZ, ZSTD = b"\xfd7zXZ\0", b"\x28\xb5\x2f\xfd"  # how compressed data begins
+LARGEST_KERNEL = 1 << 28  # bytes, unpacked
+# The note by which an ELF kernel says where to enter it: "Xen", XEN_ELFNOTE_PHYS32_ENTRY (xen/interface/elfnote.h).
+PVH_NOTES = tuple(struct.pack("<III4s", 4, size, 18, b"Xen") for size in (4, 8))
 
 
 @dataclass(frozen=True)
@@ -104,7 +115,52 @@ def _apt(*words: str) -> str:
 
 def _read(kept: Path) -> Kernel:
     told = json.loads((kept / "kernel.json").read_text())
-    return Kernel(kept / "vmlinuz", kept / "modules.cpio.gz", told["release"], told["package"])
+    return Kernel(bootable(kept), kept / "modules.cpio.gz", told["release"], told["package"])
+
+
+def bootable(kept: Path) -> Path:
+    """The kernel unpacked, once; as it came if we cannot unpack it or QEMU could not boot what comes out."""
+    image, target = kept / "vmlinuz", kept / "vmlinux"
+    if target.exists():
+        return target
+    content = unpacked(image.read_bytes())
+    if content is None:
+        return image
+    with tempfile.TemporaryDirectory(prefix="unpack-", dir=kept) as name:
+        done = Path(name) / target.name
+        done.write_bytes(content)
+        done.chmod(0o644)  # guests run as nobody
+        return done.replace(target)
+
+
+def unpacked(image: bytes) -> bytes | None:
+    """The ELF file that a compressed kernel (bzImage) holds; None if it has none that QEMU boots by its PVH entry."""
+    if len(image) < PAYLOAD + 8 or image[MARK : MARK + 4] != b"HdrS":
+        return None
+    offset, length = struct.unpack_from("<II", image, PAYLOAD)
+    start = ((image[SETUP_SECTS] or 4) + 1) * SECTOR + offset
+    content = _decompressed(image[start : start + length])
+    return content if content.startswith(b"\x7fELF") and any(note in content for note in PVH_NOTES) else None
+
+
+def _decompressed(payload: bytes) -> bytes:
+    """What is in it, without what the kernel puts behind the compressed data (its length); nothing if we cannot tell.
+
+    Debian's kernels are xz, newer ones zstd, and those for clouds lz4, which takes a guest little time.
+    """
+    if payload.startswith(XZ):
+        try:
+            return lzma.LZMADecompressor().decompress(payload, LARGEST_KERNEL)
+        except lzma.LZMAError:
+            return b""
+    if payload.startswith(ZSTD):
+        import zstandard
+
+        try:
+            return zstandard.ZstdDecompressor().stream_reader(payload).read(LARGEST_KERNEL)
+        except zstandard.ZstdError:
+            return b""
+    return b""
 
 
 def _fetch(package: str, kept: Path) -> None:

@@ -252,6 +252,11 @@ class Workload:
     patience: int = key(
         "seconds in which a client must have done all of it; follows from what it reads", values.whole(1, 86400), 0
     )
+    enough: int = key(
+        "seconds after which a slow client begins no further round, if it has done one that counts; 0: it does all",
+        values.whole(0, 86400),
+        0,
+    )
     reboots: int = key("times that it crashes while mounted, boots and does all again", values.whole(0, 5), 0)
     pause: float = key("seconds between its steps", values.number(0, 60), 1.0)
 

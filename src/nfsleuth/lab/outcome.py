@@ -63,7 +63,8 @@ def timings_from_json(rows: Iterable[Mapping[str, Any]]) -> tuple[Timing, ...]:
 class Recorded:
     """A recording inside a client's QEMU, and what the guest read meanwhile: `octets` in `reads` times, in `seconds`.
 
-    file: its name in the run's folder `path`.
+    file: its name in the run's folder `path`. taken: frames that the driver of the guest's NIC counted meanwhile; 0
+    where it was not asked. reads is 0 if they or the recording ended too early: its counts are not those of reads.
     """
 
     client: str
@@ -73,6 +74,7 @@ class Recorded:
     reads: int
     octets: int
     seconds: float
+    taken: int = 0
 
     @property
     def rate(self) -> float:
@@ -86,6 +88,7 @@ def recorded_from_json(rows: Iterable[Mapping[str, Any]]) -> tuple[Recorded, ...
         Recorded(
             client=str(row["client"]), boot=int(row["boot"]), method=str(row["method"]), file=str(row["file"]),
             reads=int(row["reads"]), octets=int(row["octets"]), seconds=float(row["seconds"]),
+            taken=int(row.get("taken", 0)),
         )
         for row in rows
     )  # fmt: skip

@@ -86,8 +86,9 @@ def play(stage: Stage, turn: Turn, told: Told, ready: Callable[[], None]) -> Non
     with _place(stage, turn, told) as start:
         for boot in range(reboots + 1):
             agent = start()
+            taken: list[_Taken] = []
             try:
-                taken = _once(stage, agent, turn, told, ready if boot == 0 else lambda: None)
+                _once(stage, agent, turn, told, taken, ready if boot == 0 else lambda: None)
                 if boot < reboots:
                     continue  # the plug is pulled while the share is mounted
                 agent.tell("end")
@@ -96,12 +97,14 @@ def play(stage: Stage, turn: Turn, told: Told, ready: Callable[[], None]) -> Non
                     raise agent.failure("does not switch off")
             finally:
                 agent.kill()
-            if taken:
-                told.recorded.append(taken.keep(stage, turn))
+                # Of reads that failed as well: it may say why they did.
+                told.recorded += [one.keep(stage, turn) for one in taken]
+            if not all(one.recorder.whole for one in taken):
+                told.failed[turn.boot] = "the recording ended before the reads that it is of; counts are not given"
 
 
-def _once(stage: Stage, agent: Agent, turn: Turn, told: Told, ready: Callable[[], None]) -> _Taken | None:
-    """From boot to the end of the workload; what was recorded, if anything."""
+def _once(stage: Stage, agent: Agent, turn: Turn, told: Told, taken: list[_Taken], ready: Callable[[], None]) -> None:
+    """From boot to the end of the workload; `taken` gets what was recorded, if anything."""
     rounds: Counter[str] = Counter()
     client = turn.client.name
     emulated = isinstance(turn.client, Guest) and turn.client.kernel != "uml"
@@ -132,45 +135,52 @@ def _once(stage: Stage, agent: Agent, turn: Turn, told: Told, ready: Callable[[]
     patience = limit(stage.experiment.workload(turn.client)) if turn.work else STEP
     if not turn.method:
         agent.expect("worked", patience, heard)
-        return None
+        return
     agent.expect("recording", patience, heard)
-    taken = _record(stage, agent, turn)
+    _record(stage, agent, turn, taken)
     agent.expect("worked", STEP, heard)
-    return taken
 
 
-def _record(stage: Stage, agent: Agent, turn: Turn) -> _Taken:
+def _record(stage: Stage, agent: Agent, turn: Turn, taken: list[_Taken]) -> None:
     """Record the guest's QEMU while it reads; it waits to be told."""
     path = stage.experiment.path
     assert path, "the agent has such a step only if the experiment records"
-    taken = _Taken(watching.Recorder(agent.process, turn.method, path.seconds))
+    mine = _Taken(watching.Recorder(agent.process, turn.method, path.seconds))
 
     def heard(words: list[str]) -> None:
         match words:
             case ["watched", octets, seconds]:
-                taken.reads.append((int(octets), float(seconds)))
+                mine.reads.append((int(octets), float(seconds)))
+            case ["taken", frames]:
+                mine.frames = int(frames)
 
-    with taken.recorder:
+    with mine.recorder:
+        taken.append(mine)
         agent.tell("go")
         agent.expect("enough", _recording_limit(path), heard)
-    return taken
+        mine.done = True
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Taken:
     """A recording, and what the guest read meanwhile: bytes and seconds of each time."""
 
     recorder: watching.Recorder
     reads: list[tuple[int, float]] = field(default_factory=list)
+    frames: int = 0  # that the driver of its NIC took
+    done: bool = False  # it has read all that it should
 
     def keep(self, stage: Stage, turn: Turn) -> Recorded:
         """Save the recording."""
         file = f"{turn.client.name}-{turn.boot}.{turn.method}.path"
         stage.recordings.mkdir(exist_ok=True)
         store.save(self.recorder.result(), stage.recordings / file)
+        complete = self.done and self.recorder.whole
         return Recorded(
-            client=turn.client.name, boot=turn.boot, method=turn.method, file=file, reads=len(self.reads),
+            client=turn.client.name, boot=turn.boot, method=turn.method, file=file,
+            reads=len(self.reads) if complete else 0,
             octets=sum(octets for octets, _ in self.reads), seconds=sum(seconds for _, seconds in self.reads),
+            taken=self.frames if complete else 0,
         )  # fmt: skip
 
 
@@ -193,9 +203,11 @@ def steps(workload: Workload, paths: Mapping[str, int]) -> str:
     order = "" if workload.order == "sequential" else " order-{octets}"
     lines = ["metadata"] * workload.metadata
     lines += [f"small {workload.small}"] if workload.small else []
-    lines += [
-        f"read {path} {workload.block}{order.format(octets=octets)}" for path, octets in paths.items()
-    ] * workload.rounds
+    once = [f"read {path} {workload.block}{order.format(octets=octets)}" for path, octets in paths.items()]
+    least = min(workload.warmup + 1, workload.rounds) if workload.enough else workload.rounds
+    lines += once * least
+    for _ in range(workload.rounds - least):
+        lines += [f"enough {workload.enough}", *once]
     lines += [f"write {workload.write}"] if workload.write else []
     lines += [f"idle {workload.idle}"] if workload.idle else []
     return "".join(f"{line}\n" for line in lines)

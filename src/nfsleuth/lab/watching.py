@@ -16,8 +16,8 @@ STARTS = 60  # seconds until probes are calibrated and set, or taken out, on a b
 class Recorder:
     """Records the QEMU `process` in a thread, from entering the context until it is left, for at most `seconds`.
 
-    Entering waits until probes are set. Leaving does not wait until they are taken out, which takes the kernel some
-    seconds: `result` does. Both raise the NfsleuthError of the recorder.
+    Entering waits until probes are set. Nothing waits until they are taken out, which takes the kernel some seconds and
+    the guest no time. Entering and `result` raise the NfsleuthError of the recorder.
     """
 
     def __init__(self, process: int, method: str, seconds: float) -> None:
@@ -25,6 +25,7 @@ class Recorder:
         self._begun, self._done = threading.Event(), threading.Event()
         self._recording: Recording | None = None
         self._failed: NfsleuthError | None = None
+        self.whole = False  # it went on until the context was left, and not to an end of its own
         self._thread = threading.Thread(target=self._run, daemon=True)
 
     def __enter__(self) -> Self:
@@ -62,4 +63,5 @@ class Recorder:
     def _over(self) -> bool:
         """Asked by the recorder again and again, for the first time when all probes are set."""
         self._begun.set()
-        return self._done.is_set()
+        self.whole = self._done.is_set()
+        return self.whole

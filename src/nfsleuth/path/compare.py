@@ -44,6 +44,8 @@ MEASURES = (
     Measure("to_guest_corrected", "  the same, less the probes in it", "us"),
     Measure("set_off", "frames in per frame out", ""),
     Measure("nested", "frames in that one out set off", "%"),
+    Measure("burst", "frames in without a pause between", ""),
+    Measure("waiting", "time without a frame in for 0.2 s or longer", "%"),
     Measure("syscalls_out", "system calls per frame out", ""),
     Measure("syscalls_in", "system calls per frame in", ""),
     Measure("memory", "memory management of libslirp's time", "%", "50 %"),
@@ -108,6 +110,8 @@ def measures(recording: Recording, tree: Tree | None) -> dict[str, float]:
             "frames_in": float(f.to_guest),
             "set_off": f.to_guest / f.to_network if f.to_network else None,
             "nested": f.nested / f.to_guest * 100 if f.to_guest else None,
+            "burst": f.burst,
+            "waiting": float(f.waits.sum()) / recording.seconds / 1e7 if recording.seconds else None,
             "syscalls_out": _per(f.syscalls[Direction.TO_NETWORK], f.to_network),
             "syscalls_in": _per(f.syscalls[Direction.TO_GUEST], f.to_guest),
         }

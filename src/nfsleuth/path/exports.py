@@ -62,6 +62,7 @@ def _node(recording: Recording, node: Node) -> dict[str, Any]:
         "frames_to_guest": node.to_guest,
         "frames_to_network": node.to_network,
         "callers": {recording.callers[c]: n for c, n in node.callers},
+        "threads": {str(recording.threads[t].tid): n for t, n in node.threads},
     }
 
 
@@ -69,7 +70,8 @@ def _frames(tree: Tree) -> dict[str, Any]:
     f = tree.frames
     return {
         "to_network": f.to_network, "to_guest": f.to_guest, "nested": f.nested, "sent": f.sent, "answered": f.answered,
-        "quiet": f.quiet, "set_off": quantiles(f.set_off),
+        "quiet": f.quiet, "set_off": quantiles(f.set_off), "bursts": quantiles(f.bursts),
+        "waits": quantiles(f.waits),
         "syscalls": {WORDS[d]: calls for d, calls in f.syscalls.items()},
         "until_syscall": quantiles(f.until_syscall), "syscall": quantiles(f.syscall), "whole": quantiles(f.whole),
         "whole_corrected": quantiles(f.whole_corrected),
@@ -103,16 +105,18 @@ def chrome(recording: Recording, tree: Tree) -> str:  # noqa: ARG001 (all export
         f'"ts":{(b - start) / 1000:.3f},"dur":{(e - b) / 1000:.3f}}}'
         for b, e, f, t in zip(*columns, strict=True)
     ]
-    return '{"displayTimeUnit":"ns","traceEvents":[\n' + ",\n".join(lines) + "\n]}\n"
+    about = json.dumps({"method": recording.method, "times": "as measured, probes included"})
+    return f'{{"displayTimeUnit":"ns","otherData":{about},"traceEvents":[\n' + ",\n".join(lines) + "\n]}\n"
 
 
 def folded(recording: Recording, tree: Tree) -> str:
-    """One line per path: functions from the outermost, and the ns that the innermost took itself, less its probes."""
+    """One line per path: the method, functions from the outermost, and the ns that the innermost took itself, less its
+    probes."""
     lines = []
     paths: list[str] = []
     for node in tree.nodes:
         name = _plain(recording.functions[node.function].name)
-        above = paths[node.parent] if node.parent >= 0 else WORDS[node.direction]
+        above = paths[node.parent] if node.parent >= 0 else f"{recording.method};{WORDS[node.direction]}"
         turn = f"{WORDS[node.direction]};" if node.turned else ""
         paths.append(f"{above};{turn}{name}")
         own = round(node.own_corrected)

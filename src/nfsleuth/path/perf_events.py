@@ -16,6 +16,7 @@ import fcntl
 import mmap
 import os
 import struct
+import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -114,12 +115,22 @@ class Watch:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.take_out().join()
+
+    def take_out(self) -> threading.Thread:
+        """Begin to take everything out; the thread that does it ends when it is done.
+
+        For each place in a program and each thread of it the kernel waits until nobody can be in it any more
+        (uprobe_unregister_sync, kernel/events/uprobes.c), 0.1 s: for a guest that makes some seconds.
+        """
         for ring in self.rings.values():
             ring.memory.close()
-        for opened in self.opened:
-            os.close(opened.file)
+        files = [opened.file for opened in self.opened]
         self.opened.clear()
         self.rings.clear()
+        thread = threading.Thread(target=_close, args=(files,))
+        thread.start()
+        return thread
 
     def _open(self, tid: int) -> None:
         for number, probe in enumerate(self.probes):
@@ -159,6 +170,11 @@ class Watch:
             for samples in _samples(ring, self.dtype):
                 samples["event"] = self._numbers[np.searchsorted(self._events, samples["event"])]
                 yield tid, samples
+
+
+def _close(files: Sequence[int]) -> None:
+    for file in files:
+        os.close(file)
 
 
 def _attribute(probe: Probe, stack: bool) -> bytes:

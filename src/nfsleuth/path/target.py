@@ -71,21 +71,8 @@ def look(process: Process) -> Target:
     qemu = _image(process.folder / "exe", process.program)
     library = next((m for m in mappings if LIBSLIRP.match(m.name)), None)
     slirp = _image(process.file_of(library), library.name) if library else None
-    notes = []
-    number = handlers.version(qemu)
     tables = _tables(process.folder / "exe", qemu)
-    if not handlers.is_known(number):
-        shown = ".".join(map(str, number)) if number else "no version in it"
-        notes.append(
-            f"QEMU {shown}: tables of receive handlers are known for {KNOWN[0]} to {KNOWN[1]}; "
-            "only exported functions are followed"
-        )
-    elif number and number[:2] not in handlers.CHECKED:
-        checked = ", ".join(f"{major}.{minor}" for major, minor in handlers.CHECKED)
-        notes.append(
-            f"QEMU {number[0]}.{number[1]}: its tables are taken to be like those of one of {checked}, which was not "
-            "checked on a binary: names may be wrong"
-        )
+    notes = version_notes(handlers.version(qemu))
     if slirp and "m_get" not in slirp.named():
         notes.append(
             "libslirp has no names but those it exports; a debug file, DEBUGINFOD_URLS or `path library` gives them"
@@ -94,6 +81,23 @@ def look(process: Process) -> Target:
         process, mappings, qemu, slirp, library.path if library else "", tuple(_live(process, mappings, qemu, tables)),
         tuple(notes),
     )  # fmt: skip
+
+
+def version_notes(number: tuple[int, int, int] | None) -> list[str]:
+    """What to say of recordings of a version of QEMU that was not looked at."""
+    if not handlers.is_known(number):
+        shown = ".".join(map(str, number)) if number else "of unknown version"
+        return [
+            f"QEMU {shown}: tables of receive handlers are known for {KNOWN[0]} to {KNOWN[1]}; "
+            "only exported functions are followed"
+        ]
+    if number and number[:2] not in handlers.CHECKED:
+        checked = ", ".join(f"{major}.{minor}" for major, minor in handlers.CHECKED)
+        return [
+            f"QEMU {number[0]}.{number[1]}: its tables are taken to be like those of one of {checked}, which was not "
+            "checked on a binary: names may be wrong"
+        ]
+    return []
 
 
 def _image(path: Path, name: str) -> Image:

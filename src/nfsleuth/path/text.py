@@ -9,12 +9,12 @@ import numpy as np
 import numpy.typing as npt
 
 from nfsleuth.path import shares
-from nfsleuth.path.model import Direction, Method, Recording
+from nfsleuth.path.model import Direction, Method, Overhead, Recording
 from nfsleuth.path.tree import Node, Tree, main_paths
 from nfsleuth.report.escape import padded, visible
 
 WORDS = {Direction.TO_NETWORK: "guest to network", Direction.TO_GUEST: "network to guest"}
-NUMBERS = 44  # columns for numbers beside the names
+NUMBERS = 45  # columns for numbers beside the names
 TRUST = {
     Method.UPROBES: "counts and edges are exact; times only where a function is much longer than its probe",
     Method.SAMPLING: "shares of CPU time; it counts no calls and follows no packet",
@@ -49,14 +49,20 @@ def _head(recording: Recording, title: str) -> Iterator[str]:
     yield visible(f"method {recording.method}, {recording.seconds:.1f} s, {events}Linux {recording.kernel}")
     yield f"  {TRUST[recording.method]}"
     for name, cost in recording.costs.items():
-        words = {"stepped": "single-stepped", "syscall": "system call", "emulated": "function"}.get(name, "function")
+        words = {"stepped": "single-stepped function", "syscall": "system call", "emulated": "function"}.get(
+            name, "function"
+        )
         yield visible(f"  watching a {words}: {us(cost.pair)} us a call, {us(cost.inside)} us within its own time")
-    over = recording.overhead
-    if over:
-        rates = ", ".join(f"{r / 1e6:.1f} MB/s {w}" for r, w in ((over.before, "before"), (over.during, "during")))
-        around = (over.before + over.after) / 2
-        left = f"; {over.during / around:.0%} of it while recorded" if around else ""
-        yield visible(f"  passed on {over.source or 'no interface'}: {rates}, {over.after / 1e6:.1f} MB/s after{left}")
+    if recording.overhead:
+        yield visible(f"  {overhead(recording.overhead)}")
+
+
+def overhead(over: Overhead) -> str:
+    """What passed the guest's network without and with the recorder."""
+    rates = ", ".join(f"{r / 1e6:.1f} MB/s {w}" for r, w in ((over.before, "before"), (over.during, "during")))
+    around = (over.before + over.after) / 2
+    left = f"; {over.during / around:.0%} of it while recorded" if around else ""
+    return f"passed on {over.source or 'no interface'}: {rates}, {over.after / 1e6:.1f} MB/s after{left}"
 
 
 def _direction(
@@ -64,7 +70,7 @@ def _direction(
 ) -> Iterator[str]:
     frames = tree.frames.to_network if direction == Direction.TO_NETWORK else tree.frames.to_guest
     yield f"{words}: {frames:,} frames"
-    yield padded("", width - NUMBERS) + f"{'calls':>10}{'per frame':>10}{'us a call':>12}{'own us':>12}"
+    yield padded("", width - NUMBERS) + f"{'calls':>9}{'/frame':>8}{'measured':>10}{'us a call':>10}{'own us':>8}"
     kept = set(range(len(tree.nodes))) if everything else main_paths(recording, tree)
     roots = [n for n in tree.children(-1) if tree.nodes[n].direction == direction]
     for number in roots:
@@ -90,13 +96,29 @@ def _node(
     flag = " *" if function.stepped and recording.method is Method.UPROBES else ""
     name = "  " * min(depth, 12) + mark + visible(function.name) + flag
     per = f"{node.calls / frames:.2f}" if frames else NOT_SUPPORTED
-    yield (padded(name, width - NUMBERS) + f"{node.calls:>10,}{per:>10}{call_time(node):>12}{_own_time(node):>12}")
-    if node.parent < 0 and node.callers:
-        known = ", ".join(recording.callers[c] for c, _ in node.callers[:3])
-        yield visible("  " * min(depth, 12) + f"  (called by {known})")
+    times = f"{us(node.typical.total):>10}{_less_probes(node):>10}{_own_time(node):>8}"
+    yield padded(name, width - NUMBERS) + f"{node.calls:>9,}{per:>8}{times}"
+    if node.parent < 0:
+        known = [f"called by {', '.join(recording.callers[c] for c, _ in node.callers[:3])}"] if node.callers else []
+        threads = [thread(recording, n) for n, _ in node.threads[:3]]
+        yield visible(f"  ({', '.join([*known, *(f'in {name}' for name in threads)])})")
     for child in tree.children(number):
         if child in kept:
             yield from _node(recording, tree, child, frames, depth + 1, width, kept)
+
+
+def thread(recording: Recording, number: int) -> str:
+    """A thread in words: QEMU's main loop runs in its first, and -name debug-threads=on names the others."""
+    found = recording.threads[number]
+    if found.tid == recording.guest.pid:
+        return "the main loop"
+    if recording.method is Method.INSTRUMENTED:
+        return found.name
+    return f"thread {found.tid}" + ("" if found.name.startswith("qemu-system") else f" ({found.name})")
+
+
+def _less_probes(node: Node) -> str:
+    return us(node.typical.total_corrected) if node.typical.total_trusted else NOT_SUPPORTED
 
 
 def call_time(node: Node) -> str:
@@ -120,6 +142,11 @@ def _frames(tree: Tree) -> Iterator[str]:
         yield f"  to the guest {f.to_guest:,}: {f.nested:,} ({share:.1%}) set off inside a frame from the guest"
     if len(f.set_off):
         yield f"    {np.median(f.set_off):.0f} for each that set off any (median; most {int(f.set_off.max())})"
+    if f.burst is not None:
+        most = int(f.bursts.max())
+        yield f"    half of them in bursts of {f.burst:.0f} and more without a pause of 0.1 ms (most {most})"
+    if len(f.waits):
+        yield f"    no frame for 0.2 s or longer: {len(f.waits)} times, {f.waits.sum() / 1e9:.1f} s in all"
     for direction, calls in f.syscalls.items():
         frames = f.to_network if direction == Direction.TO_NETWORK else f.to_guest
         if calls and frames:
@@ -170,8 +197,8 @@ def _foot(recording: Recording, tree: Tree | None) -> Iterator[str]:
     if tree:
         yield ""
         yield (
-            "Times are medians, less the probes' part, which assumes that a probe costs the guest what it cost in our "
-            "own loop. < is as measured, and mostly probes; - cannot be told."
+            "Times are medians: as measured, and less the probes' part, which assumes that a probe costs the guest "
+            "what it cost in our own loop. - cannot be told: it is mostly probes."
         )
         if any(f.stepped for f in recording.functions) and recording.method is Method.UPROBES:
             yield "* the kernel single-steps its first instruction: the call takes longer while watched"

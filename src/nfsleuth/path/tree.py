@@ -35,6 +35,9 @@ SENDS = frozenset({"send", "sendto", "sendmsg", "sendmmsg"})
 # System calls by which a backend reads frames outside of any function that is watched (QEMU, net/stream.c).
 READS = {"stream": "recvmsg", "dgram": "recvmsg"}
 WRITES = frozenset({"write", "writev"})  # send as well, if a backend makes them; libslirp's wake the main loop
+# ns between two frames to the guest, above which they are two bursts: time for a driver to make room in its ring.
+PAUSE = 100_000
+WAIT = 200_000_000  # ns: the least that TCP waits for an acknowledgement before it sends again (Linux, TCP_RTO_MIN)
 LONGEST, SHORTEST = 10, 1000.0  # times the median, and ns: a call that takes more of its own was interrupted
 FEW = 0.01  # of frames or time: less is shown on demand
 TRUSTED = 3.0  # a function's own time is shown if it is so many times what is taken off for probes
@@ -78,6 +81,8 @@ class Node:
     to_guest: int  # frames that reached the guest within it
     to_network: int  # frames that reached a backend within it
     callers: tuple[tuple[int, int], ...]  # (number in Recording.callers, calls), most first
+    threads: tuple[tuple[int, int], ...]  # (number in Recording.threads, calls), most first
+    after: float  # ns from the beginning of the call around it to its own, the median: its place in the order of calls
 
 
 @dataclass(frozen=True)
@@ -91,6 +96,8 @@ class Frames:
     answered: int  # how many of the others set off frames to the guest
     quiet: int  # how many did neither: pure acknowledgements
     set_off: npt.NDArray[np.int64]  # frames to the guest, for each frame from it that set off any
+    bursts: npt.NDArray[np.int64]  # frames to the guest that came without a PAUSE between, for each such run
+    waits: npt.NDArray[np.int64]  # ns, each WAIT or longer, in which no frame was handed to the guest
     syscalls: dict[Direction, dict[str, int]]  # per direction: name -> calls
     until_syscall: npt.NDArray[np.int64]  # ns from where a frame left the NIC model to the system call that sends it
     until_syscall_corrected: npt.NDArray[np.float64]  # the same, less the probes in it
@@ -99,6 +106,11 @@ class Frames:
     whole_corrected: npt.NDArray[np.float64]  # the same, less the probes in it
     to_guest_whole: npt.NDArray[np.int64]  # ns of the call that handed a frame to the NIC, outside of libslirp's input
     to_guest_corrected: npt.NDArray[np.float64]  # the same, less the probes in it
+
+    @property
+    def burst(self) -> float | None:
+        """The size of the burst in which the middle one of all frames to the guest came: most bursts are of one."""
+        return float(np.median(np.repeat(self.bursts, self.bursts))) if len(self.bursts) else None
 
 
 @dataclass(frozen=True)
@@ -111,13 +123,13 @@ class Tree:
     unbegun: int
 
     def children(self, number: int) -> list[int]:
-        """Numbers of the nodes called by node `number` (-1: the outermost ones), longest first."""
+        """Numbers of the nodes called by node `number`, in the order of calls; the outermost (-1) longest first."""
         return self._children.get(number, [])
 
     @cached_property
     def _children(self) -> dict[int, list[int]]:
         found: dict[int, list[int]] = {}
-        for number in sorted(range(len(self.nodes)), key=lambda n: -self.nodes[n].total):
+        for number in sorted(range(len(self.nodes)), key=lambda n: (self.nodes[n].after, -self.nodes[n].total)):
             found.setdefault(self.nodes[number].parent, []).append(number)
         return found
 
@@ -250,15 +262,18 @@ class _Rows:
             _medians(node[kept], column[kept], len(made))
             for column in (
                 self.duration, self.duration - self._taken_off(), own - taken_off, self._taken_off(), taken_off,
+                self._after(),
             )
         ]  # fmt: skip
         calls = np.bincount(node[kept], minlength=len(made))
-        callers = self._callers(node, len(made))
+        callers = self._most(node, len(made), "caller", len(self.recording.callers))
+        threads = self._most(node, len(made), "thread", len(self.recording.threads))
         return tuple(
             Node(
                 function, parent, Direction(direction), parent >= 0 and direction != made[parent][2], int(calls[n]),
                 float(sums[0][n]), float(sums[1][n]), float(sums[2][n]), float(sums[3][n]),
-                Typical(*[float(column[n]) for column in medians]), int(sums[4][n]), int(sums[5][n]), callers[n],
+                Typical(*[float(column[n]) for column in medians[:-1]]), int(sums[4][n]), int(sums[5][n]), callers[n],
+                threads[n], float(medians[-1][n]),
             )
             for n, (parent, function, direction) in enumerate(made)
         )  # fmt: skip
@@ -271,9 +286,17 @@ class _Rows:
         steady[kept] = np.minimum(steady[kept], limits[node[kept]])
         return steady
 
-    def _callers(self, node: npt.NDArray[np.int64], count: int) -> list[tuple[tuple[int, int], ...]]:
-        known = (node >= 0) & (self.calls["caller"] < len(self.recording.callers))
-        keys, times = np.unique(node[known] << 32 | self.calls["caller"][known], return_counts=True)
+    def _after(self) -> npt.NDArray[np.int64]:
+        """From the beginning of the call around each to its own; 0 for the outermost."""
+        begin = self.calls["begin"]
+        return np.where(self.parent >= 0, begin - begin[self.parent], 0)
+
+    def _most(
+        self, node: npt.NDArray[np.int64], count: int, column: str, known_values: int
+    ) -> list[tuple[tuple[int, int], ...]]:
+        """For each node the values of a column below `known_values`, and how often each, most first."""
+        known = (node >= 0) & (self.calls[column] < known_values)
+        keys, times = np.unique(node[known] << 32 | self.calls[column][known].astype(np.int64), return_counts=True)
         found: list[list[tuple[int, int]]] = [[] for _ in range(count)]
         for key, calls in zip(keys.tolist(), times.tolist(), strict=True):
             found[key >> 32].append((key & 0xFFFFFFFF, calls))
@@ -307,6 +330,7 @@ class _Rows:
             answered=int(((sends == 0) & (set_off > 0)).sum()),
             quiet=int(((sends == 0) & (set_off == 0)).sum()),
             set_off=set_off[set_off > 0],
+            **self._gaps(),
             syscalls=self._syscalls(),
             until_syscall=until,
             until_syscall_corrected=until - self._probes_between(top[sent], sent),
@@ -316,6 +340,14 @@ class _Rows:
             to_guest_whole=self.duration[handed],
             to_guest_corrected=corrected[handed],
         )
+
+    def _gaps(self) -> dict[str, npt.NDArray[np.int64]]:
+        """What lies between frames to the guest: Frames.bursts and Frames.waits."""
+        handed = np.flatnonzero(self.is_nic)
+        handed = handed[np.argsort(self.calls["begin"][handed], kind="stable")]
+        pauses = self.calls["begin"][handed[1:]] - self.calls["end"][handed[:-1]]
+        ends = np.flatnonzero(np.append(pauses > PAUSE, len(handed) > 0))
+        return {"bursts": np.diff(ends, prepend=-1).astype(np.int64), "waits": pauses[pauses >= WAIT]}
 
     def _probes_between(self, outer: npt.NDArray[np.int64], inner: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
         """The probes' part of the time from the beginning of calls to that of calls in them.

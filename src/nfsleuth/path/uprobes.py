@@ -64,12 +64,15 @@ def record(target: Target, wishes: Wishes, heard: Heard = lambda _: None) -> Rec
         watch.disable()
         gathered.take(watch)
         counts, lost = watch.counts(), watch.lost
+        taken_out = watch.take_out()
     if ended:
         notes.append(ended)
     if target.process.alive():
         began_later = target.process.threads().keys() - tids.keys()
         if began_later:
             notes.append(f"{len(began_later)} threads that began meanwhile, or beyond {MOST_THREADS}, were not watched")
+    if wishes.baseline:
+        taken_out.join()  # else what follows need not wait: the guest has been let go
     after = meter.rate(wishes.baseline)
     events, callers = _events(gathered, list(tids), target, watched)
     return Recording(

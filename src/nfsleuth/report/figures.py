@@ -397,7 +397,8 @@ class Grid:
 
 @_styled
 def heat_maps(grids: Sequence[Grid]) -> Figure:
-    """Grids side by side, two in a row, on logarithmic colours, with their numbers in the fields."""
+    """Grids side by side, two in a row, with their numbers in the fields. Colours are logarithmic, and linear where
+    there is a 0."""
     rows = -(-len(grids) // 2)
     height = max(1.1 + 0.26 * len(grid.rows) for grid in grids)
     figure, axes = _figure(rows, min(len(grids), 2), (9, height * rows))
@@ -410,18 +411,19 @@ def heat_maps(grids: Sequence[Grid]) -> Figure:
 
 
 def _heat_map(axes: Axes, grid: Grid) -> None:
-    from matplotlib.colors import LogNorm
+    from matplotlib.colors import LogNorm, Normalize
 
     table = [[grid.values.get((row, column)) for column in grid.columns] for row in grid.rows]
-    shown = [[math.nan if value is None or value <= 0 else value for value in line] for line in table]
+    shown = [[math.nan if value is None else value for value in line] for line in table]
     found = [value for line in shown for value in line if not math.isnan(value)]
     low, high = (min(found), max(found)) if found else (1.0, 1.0)
-    norm = LogNorm(low, high if high > low else low * 2)
+    high = high if high > low else 2 * low or 1.0
+    norm = LogNorm(low, high) if low > 0 else Normalize(0, high)
     axes.imshow(shown, cmap="Blues" if grid.more_is_better else "Blues_r", norm=norm, aspect="auto")
     for y, line in enumerate(table):
         for x, value in enumerate(line):
-            place = 0.0 if value is None or value <= 0 else float(norm(value))
-            dark = value is not None and value > 0 and (place > 0.6 if grid.more_is_better else place < 0.4)
+            place = 0.0 if value is None else float(norm(value))
+            dark = value is not None and (place > 0.6 if grid.more_is_better else place < 0.4)
             text = "-" if value is None else f"{value:,.{grid.digits}f}"
             axes.text(x, y, text, ha="center", va="center", fontsize=7, color="white" if dark else "black")
     axes.set_xticks(range(len(grid.columns)), [label(column) for column in grid.columns])
