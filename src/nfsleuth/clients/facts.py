@@ -35,10 +35,17 @@ class Sighting:
             return self
         return Sighting(
             self.count + other.count,
-            tuple(sorted({*self.frames, *other.frames}))[:SAMPLES],
+            _smallest(self.frames, other.frames),
             min(self.first, other.first),
             max(self.last, other.last),
         )
+
+
+def _smallest(frames: tuple[int, ...], others: tuple[int, ...]) -> tuple[int, ...]:
+    """The smallest SAMPLES of both, ascending as both are. What comes later in a trace mostly adds nothing."""
+    if len(frames) == SAMPLES and (not others or frames[-1] <= others[0]):
+        return frames
+    return tuple(sorted({*frames, *others}))[:SAMPLES]
 
 
 class Seen(Generic[V]):  # noqa: PLW1641 - mutable, so not hashable

@@ -139,7 +139,7 @@ class _Life:
 
 
 def _names(facts: Facts) -> list[str]:
-    return [*facts.names, *facts.nlm_callers]
+    return [*facts.names.sightings, *facts.nlm_callers.sightings]
 
 
 def _is_linux(all_facts: list[Facts]) -> bool | None:
@@ -300,7 +300,7 @@ def _clients_at(strands: list[tuple[StrandKey, Strand]], facts: TraceFacts, serv
     if place.clients:
         place.attach(helpers)
     merged = [reduce(add, (s.facts for s in client.strands)) for client in place.clients]
-    return sorted(merged, key=lambda c: (c.first, tuple(c.ports), tuple(c.names)))
+    return sorted(merged, key=lambda c: (c.first, tuple(c.ports), tuple(c.names))) if len(merged) > 1 else merged
 
 
 def _lives(strands: list[tuple[StrandKey, Strand]]) -> list[_Life]:
