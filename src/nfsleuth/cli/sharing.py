@@ -120,7 +120,9 @@ def _code(found: Sharing, quiet: bool) -> Exit:
 
 
 def _write_tables(found: Sharing, parquet: str | None, curves: str | None) -> None:
-    """Write what goes to Parquet files: files, and curves."""
+    """Write what goes to Parquet files: files, and curves. What they need is imported for them."""
+    if not (parquet or curves):
+        return
     from nfsleuth.report import sharing_data
 
     for target, table in ((parquet, sharing_data.frame), (curves, sharing_data.curves)):

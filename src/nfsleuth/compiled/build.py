@@ -59,7 +59,7 @@ def adapter_source(kinds: list[list[Any]], returns: int | None) -> str:
 
 
 def compile_kernel(
-    kernel: Any, kinds: list[list[Any]], stem: Path, optimise: Callable[[Any, Any], None] | None = None
+    kernel: Any, kinds: list[list[Any]], stem: Path, optimise: Callable[[Any, Any], None] | None
 ) -> None:
     """Compile one kernel for one set of argument types and write its two files. optimise: see `lean.strip`."""
     import llvmlite.binding as llvm
