@@ -25,7 +25,7 @@ import numpy as np
 from nfsleuth.clients.clock import Clock
 from nfsleuth.clients.facts import CLIENT_IDS_KEPT, CLOCKS_KEPT, ClientId, Facts, Seen, Syn, Traffic
 from nfsleuth.clients.rates import Rates
-from nfsleuth.clients.tally import Column, Tally, distinct, tally
+from nfsleuth.clients.tally import Column, Tally, distinct, ordered, tally
 from nfsleuth.clients.text import address_text, decode, decode_pair, mac_text, session_text
 from nfsleuth.clients.trace_facts import Kind, Strand, StrandKey, TraceFacts
 from nfsleuth.trace.tables import CLIENT, NO_MAC, SERVER, Flavor, Identity, Program, Version
@@ -78,6 +78,31 @@ TELLING = (
     Identity.NLM_CALLER,
 )
 BOOTS = (Identity.CLIENT_ID, Identity.CLIENT_OWNER)
+# Identity rows of which more than the text is looked at: `a` of these, `b` of SESSION.
+NUMBERED = (
+    Identity.MACHINE_NAME,
+    *BOOTS,
+    Identity.SESSION_MACHINE,
+    Identity.SESSION,
+    Identity.CLIENTID,
+    Identity.EXCLUSIVE_VERIFIER,
+)
+
+
+class Held(NamedTuple):
+    """Columns of IDENTITY rows whose connections have not been counted yet: fields of their own are fast to copy."""
+
+    uid: Column  # int64[n], as all that follow
+    kind: Column
+    text: Column  # number in a table of texts
+    a: Column  # uint64
+    b: Column  # uint64
+    frame: Column
+    time: Column
+
+    def rows(self, which: Column) -> Held:
+        """Those of bool[n] `which`, or in the order of int64[m] `which`."""
+        return self if which.dtype == np.bool_ and which.all() else Held(*(column[which] for column in self))
 
 
 class Said(NamedTuple):
@@ -119,13 +144,26 @@ class _Columns:
 
     def count(self, *parts: tuple[Column, Column]) -> Tally:
         """`tally` of values; each part is (bool[n] which rows, n values)."""
-        rows = np.concatenate([np.flatnonzero(which) for which, _ in parts])
-        values = np.concatenate([column[which].astype(np.int64) for which, column in parts])
+        where = [np.flatnonzero(which) for which, _ in parts]
+        values = np.concatenate([column[rows].astype(np.int64) for rows, (_, column) in zip(where, parts, strict=True)])
+        rows = np.concatenate(where)
         return tally(self.strand[rows], values, self.frame[rows], self.first[rows], self.last[rows])
 
     def count_bits(self, column: Column, bits: Iterable[int]) -> Tally:
         """The same for each of `bits` that is set in `column`."""
         return self.count(*((column & bit != 0, np.full(len(column), bit)) for bit in bits))
+
+
+class _Some:
+    """Columns of some rows of a table, one by one: whole rows of CONNECTION are long, and slow to copy."""
+
+    def __init__(self, table: np.ndarray, rows: Column) -> None:
+        self.table = table
+        self.rows = rows
+
+    def __getitem__(self, name: str) -> Column:
+        column: Column = self.table[name][self.rows]
+        return column
 
 
 class Batch:
@@ -134,23 +172,29 @@ class Batch:
     def __init__(
         self,
         connections: np.ndarray,
-        identities: np.ndarray,
+        identities: Held,
         texts: list[bytes],
         rates: Mapping[int, Rates],
         clocks: Mapping[int, Clock],
     ) -> None:
         self.rates = rates  # by uid
         self.clocks = clocks  # by uid
-        self.connections = connections[np.argsort(connections["uid"], kind="stable")]
-        self.identities = identities[np.argsort(identities["frame"], kind="stable")]
+        uids = connections["uid"]
+        self.connections = connections[ordered(uids)] if (uids[1:] < uids[:-1]).any() else connections
+        frames = identities.frame
+        self.identities = identities.rows(ordered(frames)) if (frames[1:] < frames[:-1]).any() else identities
         self.texts = texts
-        self.of = np.searchsorted(self.connections["uid"], self.identities["uid"])  # row of each identity's connection
+        self.of = np.searchsorted(self.connections["uid"], self.identities.uid)  # row of each identity's connection
         self.carried = _carried(self.connections)
         self.client, self.clients = _addresses(self.connections, "client")
         self.server, self.servers = _addresses(self.connections, "server")
-        # Not the uid of an AUTH_SYS name, nor the flags of an owner: only a session has a second half.
-        b = np.where(self.identities["kind"] == Identity.SESSION, self.identities["b"], 0)
-        columns = (self.identities["kind"], self.identities["text"], self.identities["a"], b)
+        kind, text = self.identities.kind, self.identities.text
+        columns = (
+            kind,
+            text,
+            np.where(np.isin(kind, NUMBERED), self.identities.a, 0),
+            np.where(kind == Identity.SESSION, self.identities.b, 0),
+        )
         self.said, rows = distinct(*columns)
         self.sayings = [
             (Identity(kind), Said(texts[text], a, b))
@@ -215,7 +259,7 @@ class Batch:
 
     def _signatures(self) -> tuple[Column, list[tuple[int, ...]]]:
         """int64[n] number of each connection's set of telling identities, and the sets (of indices of `sayings`)."""
-        telling = np.isin(self.identities["kind"], TELLING)
+        telling = np.isin(self.identities.kind, TELLING)
         of, said = self.of[telling], self.said[telling]
         _, pairs = distinct(of, said)
         of, said = of[pairs], said[pairs].tolist()
@@ -230,16 +274,17 @@ class Batch:
 
     def _describe(self, keys: list[StrandKey], strand: Column, rows: Column) -> dict[StrandKey, Strand]:
         """Strands out of the connections `rows`, whose key is ``keys[strand[row]]``."""
-        rows = rows[np.argsort(self.connections["first_frame"][rows], kind="stable")]
+        rows = rows[ordered(self.connections["first_frame"][rows])]
         numbers, place = np.unique(strand[rows], return_inverse=True)
         found: list[Known] = [{} for _ in numbers]
         self._describe_connections(found, place, rows)
         place_of = np.full(len(self.connections), -1, np.int64)
         place_of[rows] = place
-        mine = place_of[self.of] >= 0
-        places = place_of[self.of[mine]]
-        self._describe_identities(found, places, mine)
-        self._describe_client_ids(found, places, mine)
+        places = place_of[self.of]
+        mine = places >= 0
+        identities, said, places = self.identities.rows(mine), self.said[mine], places[mine]
+        self._describe_identities(found, places, said, identities)
+        self._describe_client_ids(found, places, said, identities)
         for n, uid in zip(place.tolist(), self.connections["uid"][rows].tolist(), strict=True):
             if uid in self.rates:
                 found[n]["rates"] = found[n].get("rates", Rates()) + self.rates[uid]
@@ -253,11 +298,12 @@ class Batch:
         }
 
     def _describe_connections(self, found: list[Known], place: Column, rows: Column) -> None:
-        c, carried = self.connections[rows], self.carried[rows]
+        c = _Some(self.connections, rows)
         columns = _Columns(place, c["first_frame"], c["first"], c["last"])
-        every = np.ones(len(c), np.bool_)
-        nfs = (c["programs"] & Program.NFS != 0) | (carried == UNREAD)
-        told = nfs | (c["programs"] & ANSWERED != 0)
+        every = np.ones(len(rows), np.bool_)
+        carried, port = c["programs"], c["client_port"]
+        nfs = (carried & Program.NFS != 0) | (self.carried[rows] == UNREAD)
+        told = nfs | (carried & ANSWERED != 0)
         low, high, syn_ttl = c["ttl_min"][:, CLIENT], c["ttl_max"][:, CLIENT], c["syn_ttl"]
         mac, mac_last = c["client_mac"], c["client_mac_last"]
         macs = columns.count((mac != NO_MAC, mac), ((mac_last != mac) & (mac_last != NO_MAC), mac_last))
@@ -266,13 +312,13 @@ class Batch:
             (told & (high != low), high),
             (told & (syn_ttl > 0) & (syn_ttl != low) & (syn_ttl != high), syn_ttl),
         )
-        programs = columns.count_bits(c["programs"], PROGRAMS)
+        programs = columns.count_bits(carried, PROGRAMS)
         versions = columns.count_bits(c["versions"], VERSIONS)
         flavors = columns.count_bits(c["flavors"], FLAVORS)
         for name, seen in (
-            ("ports", columns.count((every, c["client_port"])).seen(int)),
-            ("nfs_ports", columns.count((nfs, c["client_port"])).seen(int)),
-            ("mount_ports", columns.count((c["programs"] & Program.MOUNT != 0, c["client_port"])).seen(int)),
+            ("ports", columns.count((every, port)).seen(int)),
+            ("nfs_ports", columns.count((nfs, port)).seen(int)),
+            ("mount_ports", columns.count((carried & Program.MOUNT != 0, port)).seen(int)),
             ("server_ports", columns.count((every, c["server_port"])).seen(int)),
             ("servers", columns.count((every, self.server[rows])).seen(self.servers.__getitem__)),
             ("transports", columns.count((every, c["transport"])).seen(lambda t: "tcp" if t == TCP else "udp")),
@@ -284,12 +330,11 @@ class Batch:
             ("flavors", flavors.seen(lambda bit: FLAVORS[Flavor(bit)])),
         ):
             _put(found, name, cast("dict[int, Seen[Any]]", seen))
-        _describe_syns(found, place, c)
-        _add_up(found, place, c)
+        _describe_syns(found, place, self.connections, rows)
+        _add_up(found, place, self.connections, rows)
 
-    def _describe_identities(self, found: list[Known], places: Column, mine: Column) -> None:
-        rows = self.identities[mine]
-        counted = tally(places, self.said[mine], rows["frame"], rows["time"], rows["time"])
+    def _describe_identities(self, found: list[Known], places: Column, said: Column, rows: Held) -> None:
+        counted = tally(places, said, rows.frame, rows.time, rows.time)
         kinds = np.array([kind for kind, _ in self.sayings], np.int64)[counted.values]
         for kind, fields in FIELDS.items():
             for name, meaning in fields:
@@ -298,19 +343,18 @@ class Batch:
     def _reader(self, meaning: Meaning) -> Callable[[int], Hashable]:
         return lambda number: meaning(self.sayings[number][1])
 
-    def _describe_client_ids(self, found: list[Known], places: Column, mine: Column) -> None:
-        rows, said = self.identities[mine], self.said[mine]
-        boots = np.isin(rows["kind"], BOOTS)
-        places, rows, said = places[boots], rows[boots], said[boots]
-        order = np.lexsort((rows["a"], rows["frame"], rows["time"], places))
-        places, rows, said = places[order], rows[order], said[order]
+    def _describe_client_ids(self, found: list[Known], places: Column, said: Column, rows: Held) -> None:
+        boots = np.isin(rows.kind, BOOTS)
+        places, said, rows = places[boots], said[boots], rows.rows(boots)
+        order = np.lexsort((rows.a, rows.frame, rows.time, places))
+        places, said, rows = places[order], said[order], rows.rows(order)
         starts = np.flatnonzero(np.diff(places, prepend=-1))
         for start, end in zip(starts.tolist(), np.append(starts, len(places))[1:].tolist(), strict=True):
             few = slice(start, min(end, start + CLIENT_IDS_KEPT))
             ids = {
                 self._client_id(number, time, frame)
                 for number, time, frame in zip(
-                    said[few].tolist(), rows["time"][few].tolist(), rows["frame"][few].tolist(), strict=True
+                    said[few].tolist(), rows.time[few].tolist(), rows.frame[few].tolist(), strict=True
                 )
             }
             known = found[int(places[start])]
@@ -330,7 +374,7 @@ class Batch:
         """
         c = self.connections
         spoke = np.maximum(c["first"], c["last_call"])
-        np.maximum.at(spoke, self.of, self.identities["time"])
+        np.maximum.at(spoke, self.of, self.identities.time)
         quiet = (c["retransmitted"][:, SERVER] == 0) & (c["keepalives"][:, SERVER] == 0)
         return np.where(quiet & (c["last"] - spoke <= SOON), c["last"], spoke)
 
@@ -393,9 +437,9 @@ def _only(seen: dict[int, Seen[Any]]) -> Seen[Any]:
     return seen.get(0, Seen())
 
 
-def _describe_syns(found: list[Known], place: Column, c: np.ndarray) -> None:
-    syns = np.flatnonzero((c["transport"] == TCP) & (c["syn_frame"] > 0))
-    c = c[syns]
+def _describe_syns(found: list[Known], place: Column, table: np.ndarray, rows: Column) -> None:
+    syns = np.flatnonzero((table["transport"][rows] == TCP) & (table["syn_frame"][rows] > 0))
+    c = _Some(table, rows[syns])
     df = c["syn_flags"] & SYN_DF
     columns = (c["syn_ttl"], c["syn_window"], c["syn_mss"], c["syn_wscale"], c["syn_options"], df)
     numbers, rows = distinct(*columns)
@@ -407,13 +451,13 @@ def _describe_syns(found: list[Known], place: Column, c: np.ndarray) -> None:
     _put(found, "syns", counted.seen(kept.__getitem__))
 
 
-def _add_up(found: list[Known], place: Column, c: np.ndarray) -> None:
+def _add_up(found: list[Known], place: Column, table: np.ndarray, rows: Column) -> None:
     """Sums and spans over the connections of each strand."""
-    order = np.argsort(place, kind="stable")
-    c = c[order]
+    order = ordered(place)
+    c = _Some(table, rows[order])
     starts = np.flatnonzero(np.diff(place[order], prepend=-1))
     sums = {
-        "connections": np.ones(len(c), np.int64),
+        "connections": np.ones(len(rows), np.int64),
         "calls": c["calls"],
         "nfs_calls": c["nfs_calls"],
         "errors": c["errors"],

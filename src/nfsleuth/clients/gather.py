@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from nfsleuth.clients import clock, facts
-from nfsleuth.clients.batch import BOOTS, FIELDS, Batch
+from nfsleuth.clients.batch import BOOTS, FIELDS, Batch, Held
 from nfsleuth.clients.facts import Link, Sighting
 from nfsleuth.clients.rates import Rates, measured
 from nfsleuth.clients.text import address_text, mac_text
@@ -37,17 +37,7 @@ NEIGHBOURS = {
     Neighbour.ROUTER: "router",
 }
 
-PENDING = np.dtype(
-    [
-        ("uid", np.int64),
-        ("kind", np.int64),
-        ("text", np.int64),  # number in the table of texts
-        ("a", np.uint64),
-        ("b", np.uint64),
-        ("frame", np.int64),
-        ("time", np.int64),
-    ]
-)
+NOTHING = Held(*(np.empty(0, dtype) for dtype in (np.int64, np.uint8, np.int64, np.uint64, np.uint64, np.int64, np.int64)))
 
 
 class _Numbers(dict[bytes, int]):
@@ -64,7 +54,7 @@ class Gatherer:
     def __init__(self) -> None:
         self._total = TraceFacts()
         self._texts = _Numbers()
-        self._pending: list[np.ndarray] = []
+        self._pending: list[Held] = []
         self._held = 0  # rows in `_pending`
         self._ended: list[np.ndarray] = []
         self._endings = 0  # rows in `_ended`
@@ -102,15 +92,15 @@ class Gatherer:
         return self._total
 
     def _hold(self, identities: np.ndarray, text: bytes) -> None:
-        rows = identities[WANTED[identities["from_client"], identities["kind"]]]
-        held = np.empty(len(rows), PENDING)
-        for name in ("uid", "kind", "a", "b", "frame", "time"):
-            held[name] = rows[name]
-        at = np.clip(rows["at"], 0, len(text))
-        ends = at + np.clip(rows["length"], 0, MOST_TEXT)
-        held["text"] = [self._texts[text[i:j]] for i, j in zip(at.tolist(), ends.tolist(), strict=True)]
-        self._pending.append(held)
-        self._held += len(held)
+        rows = np.flatnonzero(WANTED[identities["from_client"], identities["kind"]])
+        at = np.clip(identities["at"][rows], 0, len(text))
+        ends = at + np.clip(identities["length"][rows], 0, MOST_TEXT)
+        # Nothing but calls of C: there are several identities per connection.
+        texts = map(text.__getitem__, map(slice, at.tolist(), ends.tolist()))
+        numbers = np.fromiter(map(self._texts.__getitem__, texts), np.int64, len(rows))
+        uid, kind, a, b, frame, time = (identities[name][rows] for name in Held._fields if name != "text")
+        self._pending.append(Held(uid, kind, numbers, a, b, frame, time))
+        self._held += len(rows)
 
     def _measure(self) -> None:
         """Add up the intervals that wait: many at a time, since each connection among them costs some Python."""
@@ -138,25 +128,26 @@ class Gatherer:
         """Count the connections that have ended, with their identities; keep the other identities."""
         self._measure()
         ended = joined(self._ended, CONNECTION)
-        held = joined(self._pending, PENDING)
-        mine = np.isin(held["uid"], ended["uid"])
+        held = Held(*map(np.concatenate, zip(NOTHING, *self._pending, strict=True)))
+        mine = np.isin(held.uid, ended["uid"])
         texts = list(self._texts)
         if len(ended):
             rates = {uid: self._rates.pop(uid) for uid in ended["uid"].tolist() if uid in self._rates}
-            self._total += Batch(ended, held[mine], texts, rates, self._clocks_of(ended)).facts()
-        held = held[~mine]
-        if len(held) > MOST_PENDING:
+            self._total += Batch(ended, held.rows(mine), texts, rates, self._clocks_of(ended)).facts()
+        held = held.rows(~mine)
+        if len(held.uid) > MOST_PENDING:
             held = self._forget(held)
-        kept, held["text"] = np.unique(held["text"], return_inverse=True)
+        kept, numbers = np.unique(held.text, return_inverse=True)
         self._texts = _Numbers((texts[number], i) for i, number in enumerate(kept.tolist()))
-        self._pending, self._held, self._ended, self._endings = [held], len(held), [], 0
+        self._pending, self._held = [held._replace(text=numbers)], len(numbers)
+        self._ended, self._endings = [], 0
 
-    def _forget(self, held: np.ndarray) -> np.ndarray:
+    def _forget(self, held: Held) -> Held:
         """The half of the budget that is worth most: what tells clients apart, then what came first."""
-        order = np.argsort(np.isin(held["kind"], DESCRIBING), kind="stable")
+        order = np.argsort(np.isin(held.kind, DESCRIBING), kind="stable")
         keep = np.sort(order[: MOST_PENDING // 2])
-        self._total.lost += len(held) - len(keep)
-        return held[keep]
+        self._total.lost += len(order) - len(keep)
+        return held.rows(keep)
 
 
 def _link(rows: np.ndarray) -> Link:
