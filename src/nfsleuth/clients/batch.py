@@ -23,9 +23,10 @@ from typing import Any, NamedTuple, cast
 import numpy as np
 
 from nfsleuth.clients.clock import Clock
+from nfsleuth.clients.columns import Column, Some, distinct, ordered
 from nfsleuth.clients.facts import CLIENT_IDS_KEPT, CLOCKS_KEPT, ClientId, Facts, Seen, Syn, Traffic
 from nfsleuth.clients.rates import Rates
-from nfsleuth.clients.tally import Column, Tally, distinct, ordered, tally
+from nfsleuth.clients.tally import Tally, tally
 from nfsleuth.clients.text import address_text, decode, decode_pair, mac_text, session_text
 from nfsleuth.clients.trace_facts import Kind, Strand, StrandKey, TraceFacts
 from nfsleuth.trace.tables import CLIENT, NO_MAC, SERVER, Flavor, Identity, Program, Version
@@ -152,18 +153,6 @@ class _Columns:
     def count_bits(self, column: Column, bits: Iterable[int]) -> Tally:
         """The same for each of `bits` that is set in `column`."""
         return self.count(*((column & bit != 0, np.full(len(column), bit)) for bit in bits))
-
-
-class _Some:
-    """Columns of some rows of a table, one by one: whole rows of CONNECTION are long, and slow to copy."""
-
-    def __init__(self, table: np.ndarray, rows: Column) -> None:
-        self.table = table
-        self.rows = rows
-
-    def __getitem__(self, name: str) -> Column:
-        column: Column = self.table[name][self.rows]
-        return column
 
 
 class Batch:
@@ -298,7 +287,7 @@ class Batch:
         }
 
     def _describe_connections(self, found: list[Known], place: Column, rows: Column) -> None:
-        c = _Some(self.connections, rows)
+        c = Some(self.connections, rows)
         columns = _Columns(place, c["first_frame"], c["first"], c["last"])
         every = np.ones(len(rows), np.bool_)
         carried, port = c["programs"], c["client_port"]
@@ -439,7 +428,7 @@ def _only(seen: dict[int, Seen[Any]]) -> Seen[Any]:
 
 def _describe_syns(found: list[Known], place: Column, table: np.ndarray, rows: Column) -> None:
     syns = np.flatnonzero((table["transport"][rows] == TCP) & (table["syn_frame"][rows] > 0))
-    c = _Some(table, rows[syns])
+    c = Some(table, rows[syns])
     df = c["syn_flags"] & SYN_DF
     columns = (c["syn_ttl"], c["syn_window"], c["syn_mss"], c["syn_wscale"], c["syn_options"], df)
     numbers, rows = distinct(*columns)
@@ -454,7 +443,7 @@ def _describe_syns(found: list[Known], place: Column, table: np.ndarray, rows: C
 def _add_up(found: list[Known], place: Column, table: np.ndarray, rows: Column) -> None:
     """Sums and spans over the connections of each strand."""
     order = ordered(place)
-    c = _Some(table, rows[order])
+    c = Some(table, rows[order])
     starts = np.flatnonzero(np.diff(place[order], prepend=-1))
     sums = {
         "connections": np.ones(len(rows), np.int64),

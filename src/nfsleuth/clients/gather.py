@@ -15,10 +15,11 @@ from nfsleuth.clients.rates import Rates, measured
 from nfsleuth.clients.text import address_text, mac_text
 from nfsleuth.clients.trace_facts import TraceFacts
 from nfsleuth.trace.rows import Rows, joined
-from nfsleuth.trace.tables import CLOCK, CONNECTION, INTERVAL, Identity, Neighbour
+from nfsleuth.trace.tables import CLOCK, CONNECTION, IDENTITY, INTERVAL, Identity, Neighbour
 
 BATCH = 1 << 14  # connections that are counted at once
 MOST_PENDING = 1 << 18  # identity rows held for connections that have not ended
+MOST_UNREAD = 1 << 20  # bytes of identity rows, and of what they say, that wait to be looked at
 MOST_INTERVALS = 1 << 14  # that wait to be added up, 5 MB
 MOST_SAMPLES = 1 << 18  # of clocks of connections that have not ended, 8 MB
 MOST_TEXT = 1024  # bytes kept of one text: the longest that the protocols allow (NFS4_OPAQUE_LIMIT, MNTPATHLEN)
@@ -53,6 +54,8 @@ class Gatherer:
 
     def __init__(self) -> None:
         self._total = TraceFacts()
+        self._unread: list[tuple[np.ndarray, bytes]] = []  # identity rows, and the text that they refer to
+        self._bytes = 0  # in `_unread`
         self._texts = _Numbers()
         self._pending: list[Held] = []
         self._held = 0  # rows in `_pending`
@@ -67,7 +70,10 @@ class Gatherer:
     def add(self, rows: Rows) -> None:
         """Take in all rows but CALL. They are kept as they are, and must not be changed afterwards."""
         if len(rows.identities):
-            self._hold(rows.identities, rows.text)
+            self._unread.append((rows.identities, rows.text))
+            self._bytes += rows.identities.nbytes + len(rows.text)
+            if self._bytes > MOST_UNREAD:
+                self._hold()
         if len(rows.intervals):
             self._intervals.append(rows.intervals)
             self._waiting += len(rows.intervals)
@@ -91,10 +97,18 @@ class Gatherer:
         self._digest()
         return self._total
 
-    def _hold(self, identities: np.ndarray, text: bytes) -> None:
+    def _hold(self) -> None:
+        """Take from the identity rows that wait what is wanted: of many at a time, since tables are small."""
+        tables, arenas = [rows for rows, _ in self._unread], [text for _, text in self._unread]
+        self._unread, self._bytes = [], 0
+        sizes = np.array([len(text) for text in arenas], np.int64)
+        lengths = [len(rows) for rows in tables]
+        begin, end = (np.repeat(bounds, lengths) for bounds in (np.cumsum(sizes) - sizes, np.cumsum(sizes)))
+        identities, text = joined(tables, IDENTITY), b"".join(arenas)
         rows = np.flatnonzero(WANTED[identities["from_client"], identities["kind"]])
-        at = np.clip(identities["at"][rows], 0, len(text))
-        ends = at + np.clip(identities["length"][rows], 0, MOST_TEXT)
+        begin, end = begin[rows], end[rows]
+        at = begin + np.clip(identities["at"][rows], 0, end - begin)
+        ends = np.minimum(at + np.clip(identities["length"][rows], 0, MOST_TEXT), end)
         # Nothing but calls of C: there are several identities per connection.
         texts = map(text.__getitem__, map(slice, at.tolist(), ends.tolist()))
         numbers = np.fromiter(map(self._texts.__getitem__, texts), np.int64, len(rows))
@@ -126,6 +140,7 @@ class Gatherer:
 
     def _digest(self) -> None:
         """Count the connections that have ended, with their identities; keep the other identities."""
+        self._hold()
         self._measure()
         ended = joined(self._ended, CONNECTION)
         held = Held(*map(np.concatenate, zip(NOTHING, *self._pending, strict=True)))

@@ -27,6 +27,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from nfsleuth.clients.columns import Some, combined, ordered
 from nfsleuth.clients.timeline import Timeline, timelines
 from nfsleuth.trace.tables import Pace, Spent
 
@@ -205,30 +206,29 @@ class Rates:
         return self.of("read").limited_own.quantile(0.5)
 
 
-def measured(rows: np.ndarray) -> dict[int, Rates]:
+def measured(table: np.ndarray) -> dict[int, Rates]:
     """INTERVAL[n] as `Rates` per connection number."""
-    rows = rows[(rows["calls"] > 0) & (rows["end"] > rows["begin"])]
+    rows = Some(table, np.flatnonzero((table["calls"] > 0) & (table["end"] > table["begin"])))
     if not len(rows):
         return {}
-    rows = rows[np.argsort(rows["uid"], kind="stable")]
-    write = rows["bytes"][:, 0] > rows["bytes"][:, 1]
-    way = np.where(write, 0, 1)
-    place = np.arange(len(rows))
-    octets = rows["bytes"][place, way]
-    time = limits(rows)
-    lines = timelines(rows["uid"], rows["begin"], rows["end"], np.column_stack([octets, time]))
-    found = {uid: Rates({}, line) for uid, line in lines.items()}
+    lengths, place = rows["bytes"], np.arange(len(rows))
+    way = np.where(lengths[:, 0] > lengths[:, 1], 0, 1)
+    octets = lengths[place, way]
     size = np.clip(np.round(np.log2(rows["squares"][place, way] / octets)), SMALLEST, LARGEST).astype(np.int64)
-    order = np.lexsort((size, write, rows["uid"]))
-    keys = np.stack([rows["uid"], write.astype(np.int64), size])[:, order]
+    keys = rows["uid"], 1 - way, size
+    order = ordered(combined(keys))
+    rows, octets, keys = Some(table, rows.rows[order]), octets[order], np.stack(keys)[:, order]
+    time = limits(rows)
+    lines = timelines(keys[0], rows["begin"], rows["end"], np.column_stack([octets, time]))
+    found = {uid: Rates({}, line) for uid, line in lines.items()}
     starts = np.flatnonzero(np.r_[True, (keys[:, 1:] != keys[:, :-1]).any(axis=0)])
-    cells = _cells(rows[order], octets[order], time[order], starts)
+    cells = _cells(rows, octets, time, starts)
     for uid, operation, exponent, cell in zip(*keys[:, starts].tolist(), cells, strict=True):
         found[uid].cells[Kind(OPERATIONS[operation], 1 << exponent)] = cell
     return found
 
 
-def limits(rows: np.ndarray) -> np.ndarray:
+def limits(rows: np.ndarray | Some) -> np.ndarray:
     """int64[n, 5] ns of each `Limit` in INTERVAL[n]."""
     spent = rows["spent"]
     acks_steady, call_steady = (_steady(rows, way) for way in (Pace.ACKS, Pace.CALL))
@@ -259,7 +259,7 @@ def main_limit(time: np.ndarray) -> np.ndarray:
     return limit
 
 
-def _steady(rows: np.ndarray, way: int) -> np.ndarray:
+def _steady(rows: np.ndarray | Some, way: int) -> np.ndarray:
     """bool[n]: whether the steps of `way` follow each other at the pace of a link."""
     many = rows["pace_count"][:, way] >= STEADY_LEAST
     steady: np.ndarray = rows["pace_steady"][:, way] > STEADY * rows["pace_time"][:, way]
@@ -267,7 +267,7 @@ def _steady(rows: np.ndarray, way: int) -> np.ndarray:
     return found
 
 
-def _slots(rows: np.ndarray) -> np.ndarray:
+def _slots(rows: np.ndarray | Some) -> np.ndarray:
     """bool[n]: whether waiting for the server was for want of slots.
 
     With all slots in use all the time, latency is slots by rate (Little's law), whoever is slow. A server that is at
@@ -282,7 +282,7 @@ def _slots(rows: np.ndarray) -> np.ndarray:
     return found
 
 
-def _cells(rows: np.ndarray, octets: np.ndarray, time: np.ndarray, starts: np.ndarray) -> Iterator[Cell]:
+def _cells(rows: Some, octets: np.ndarray, time: np.ndarray, starts: np.ndarray) -> Iterator[Cell]:
     """All of INTERVAL[n] from one of `starts` up to the next in one cell each."""
     span = rows["end"] - rows["begin"]
     own = octets * 1e3 / np.maximum(time[:, Limit.CLIENT], LEAST_OWN * span)

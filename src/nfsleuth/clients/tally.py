@@ -6,68 +6,14 @@ from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
 from heapq import nsmallest
 from itertools import compress, islice
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 
+from nfsleuth.clients.columns import Column, begins, combined, ordered
 from nfsleuth.clients.facts import MOST, SAMPLES, Seen, Sighting
 
 V = TypeVar("V", bound=Hashable)
-Column = np.ndarray[Any, Any]
-
-
-def distinct(*columns: Column) -> tuple[Column, Column]:
-    """Number the combinations of values in their order: int64[n] number of each row, int64[m] a row of each number."""
-    keys = _combined(columns)
-    order = ordered(keys)
-    new = _begins(keys[order])
-    numbers = np.empty(len(order), np.int64)
-    numbers[order] = np.cumsum(new) - 1
-    return numbers, order[new]
-
-
-def ordered(keys: Column) -> Column:
-    """``np.argsort(keys, kind="stable")`` of int64[n] `keys`, not negative.
-
-    Where a key and the number of its row fit into one integer, those are sorted: a sixth of the time.
-    """
-    bits = len(keys).bit_length()
-    if not len(keys) or int(keys.max()) >> (63 - bits):
-        return np.argsort(keys, kind="stable")
-    both = keys << bits | np.arange(len(keys))
-    both.sort()
-    return both & ((1 << bits) - 1)
-
-
-def _combined(columns: tuple[Column, ...]) -> Column:
-    """int64[n] keys, not negative, that sort as the rows of `columns` do, by the first one first."""
-    keys, size = _ranked(columns[0])
-    most = 1 << (63 - len(keys).bit_length())
-    for column in columns[1:]:
-        ranks, count = _ranked(column)
-        if size * count > most:
-            keys, size = _ranked(keys, 0)
-        keys, size = keys * count + ranks, size * count
-    return keys
-
-
-def _ranked(column: Column, most: int = 1 << 31) -> tuple[Column, int]:
-    """int64[n] that sort as integers of any size do, and a number that they are below: at most `most`, or n."""
-    if not len(column):
-        return column.astype(np.int64), 1
-    low = column.min()
-    size = int(column.max()) - int(low) + 1
-    if size <= most:
-        return (column - low).astype(np.int64), size
-    kept, ranks = np.unique(column, return_inverse=True)
-    return ranks, len(kept)
-
-
-def _begins(ranked: Column) -> Column:
-    """bool[n]: where another value begins."""
-    new = np.ones(len(ranked), np.bool_)
-    new[1:] = ranked[1:] != ranked[:-1]
-    return new
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,12 +41,11 @@ class Tally:
         meant = {number: meaning(number) for number in set(numbers)}
         rows, values, others = self._bounded(rows, [meant[number] for number in numbers])
         # Columns become lists as a whole: strands are many, and most have few values.
-        begins = np.where(rows > 0, self.ends[rows - 1], 0).tolist()
-        samples = [self.samples[begin:end] for begin, end in zip(begins, self.ends[rows].tolist(), strict=True)]
-        columns = (column[rows].tolist() for column in (self.counts, self.first, self.last))
-        counts, firsts, lasts = columns
+        bounds = zip(np.where(rows > 0, self.ends[rows - 1], 0).tolist(), self.ends[rows].tolist(), strict=True)
+        samples = [self.samples[begin:end] for begin, end in bounds]
+        counts, firsts, lasts = (column[rows].tolist() for column in (self.counts, self.first, self.last))
         sightings = zip(values, map(Sighting, counts, samples, firsts, lasts), strict=True)
-        starts = np.flatnonzero(_begins(self.strands[rows]))
+        starts = np.flatnonzero(begins(self.strands[rows]))
         strands = zip(self.strands[rows[starts]].tolist(), np.diff(starts, append=len(rows)).tolist(), strict=True)
         gather = dict if len(set(meant.values())) == len(meant) else _added
         return {strand: Seen(gather(islice(sightings, size)), others.get(strand, 0)) for strand, size in strands}
@@ -110,7 +55,7 @@ class Tally:
 
         No `Sighting` is made only to be let go.
         """
-        starts = np.flatnonzero(_begins(self.strands[rows]))
+        starts = np.flatnonzero(begins(self.strands[rows]))
         ends = np.append(starts[1:], len(rows))
         others: dict[int, int] = {}
         keep = np.ones(len(rows), np.bool_)
@@ -136,14 +81,14 @@ def tally(strands: Column, values: Column, frames: Column, firsts: Column, lasts
     frames: int64[n] frame of the sighting, 0 if not known; fastest if ascending. firsts, lasts: int64[n] its time, or
     the times that it spans, ns.
     """
-    keys = _combined((strands, values))
+    keys = combined((strands, values))
     if (frames[1:] >= frames[:-1]).all():
         order = ordered(keys)
     else:
         order = ordered(frames)
         order = order[ordered(keys[order])]
     strands, values, frames = strands[order], values[order], frames[order]
-    new = _begins(keys[order])
+    new = begins(keys[order])
     starts = np.flatnonzero(new)
     # Of each group the first SAMPLES distinct frames: number the distinct ones within their group.
     fresh = frames > 0

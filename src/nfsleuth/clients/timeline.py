@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 
+from nfsleuth.clients.columns import ordered
+
 MOST_MOMENTS = 512  # from the first to the last moment of a timeline
 FINEST = 26  # binary logarithm of the ns of a moment: 67 ms, about one interval
-TOGETHER = 512  # spans that are spread at a time: each over MOST_MOMENTS moments at most, so 13 MB of amounts
+TOGETHER = 1 << 11  # moments that spans are spread over at a time, up to MOST_MOMENTS more: 100 kB of amounts
 LARGEST = float(1 << 53)  # an amount; beyond it a float64 is not exact
 
 
@@ -68,8 +71,10 @@ def timelines(groups: np.ndarray, begin: np.ndarray, end: np.ndarray, amounts: n
     of = np.repeat(np.arange(len(starts)), np.diff(starts, append=len(groups)))
     fine = np.array(fineness)[of]
     keys, parts = [], []
-    for at in range(0, len(groups), TOGETHER):
-        some = slice(at, at + TOGETHER)
+    moments = np.cumsum(((end - 1) >> fine) - (begin >> fine) + 1)
+    bounds = np.unique(np.searchsorted(moments, np.arange(0, moments[-1], TOGETHER))).tolist()
+    for at, until in pairwise([*bounds, len(groups)]):
+        some = slice(at, until)
         rows, places, spread = _spread(begin[some], end[some], amounts[some], fine[some])
         # The place within its group: at most MOST_MOMENTS different ones.
         own = places - (firsts[of[some]] << FINEST >> fine[some])[rows]
@@ -117,7 +122,7 @@ def _spread(
 
 def _added(keys: np.ndarray, amounts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Amounts of equal keys added up: the keys, ascending, and their amounts."""
-    order = np.argsort(keys, kind="stable")
+    order = ordered(keys)
     keys = keys[order]
     starts = np.flatnonzero(np.diff(keys, prepend=keys[0] - 1))
     return keys[starts], np.add.reduceat(amounts[order], starts, axis=0)

@@ -34,10 +34,8 @@ class Rows:
 
 
 def joined(parts: Sequence[np.ndarray], dtype: np.dtype[np.void]) -> np.ndarray:
-    """A copy of all rows of `parts`, arrays of `dtype`, one after the other.
+    """A copy of all rows of `parts`, contiguous arrays of `dtype`, one after the other.
 
-    Rows with padding or arrays in them are copied as bytes: NumPy would copy field by field, 2 to 15 times slower.
+    They are copied as bytes. NumPy would copy field by field, 2 to 15 times slower, and look at each part's fields.
     """
-    as_bytes = np.dtype((np.void, dtype.itemsize))
-    copy: np.ndarray = np.concatenate([np.empty(0, as_bytes), *(part.view(as_bytes) for part in parts)]).view(dtype)
-    return copy
+    return np.frombuffer(bytearray().join(parts), dtype)

@@ -1,0 +1,85 @@
+"""Columns of rows come in, how they are ordered goes out. Nothing here knows what the columns mean."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+Column = np.ndarray[Any, Any]
+
+
+class Some:
+    """Columns of some rows of a table, each copied when it is first asked for.
+
+    Whole rows of CONNECTION and INTERVAL are long: to copy them is slow, and so is to go through them for one column.
+    """
+
+    def __init__(self, table: np.ndarray, rows: Column) -> None:
+        """rows: int64[n] numbers of rows of `table`."""
+        self.table = table
+        self.rows = rows
+        self._columns: dict[str, Column] = {}
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, name: str) -> Column:
+        column = self._columns.get(name)
+        if column is None:
+            column = self._columns[name] = self.table[name][self.rows]
+        return column
+
+
+def distinct(*columns: Column) -> tuple[Column, Column]:
+    """Number the combinations of values in their order: int64[n] number of each row, int64[m] a row of each number."""
+    keys = combined(columns)
+    order = ordered(keys)
+    new = begins(keys[order])
+    numbers = np.empty(len(order), np.int64)
+    numbers[order] = np.cumsum(new) - 1
+    return numbers, order[new]
+
+
+def ordered(keys: Column) -> Column:
+    """``np.argsort(keys, kind="stable")`` of int64[n] `keys`, not negative.
+
+    Where a key and the number of its row fit into one integer, those are sorted: a sixth of the time.
+    """
+    bits = len(keys).bit_length()
+    if not len(keys) or int(keys.max()) >> (63 - bits):
+        return np.argsort(keys, kind="stable")
+    both = keys << bits | np.arange(len(keys))
+    both.sort()
+    return both & ((1 << bits) - 1)
+
+
+def combined(columns: tuple[Column, ...]) -> Column:
+    """int64[n] keys, not negative, that sort as the rows of `columns` do, by the first one first."""
+    keys, size = _ranked(columns[0])
+    most = 1 << (63 - len(keys).bit_length())
+    for column in columns[1:]:
+        ranks, count = _ranked(column)
+        if size * count > most:
+            keys, size = _ranked(keys, 0)
+        keys, size = keys * count + ranks, size * count
+    return keys
+
+
+def _ranked(column: Column, most: int = 1 << 31) -> tuple[Column, int]:
+    """int64[n] that sort as integers of any size do, and a number that they are below: at most `most`, or n."""
+    if not len(column):
+        return column.astype(np.int64), 1
+    low = column.min()
+    size = int(column.max()) - int(low) + 1
+    if size <= most:
+        return (column - low).astype(np.int64), size
+    kept, ranks = np.unique(column, return_inverse=True)
+    return ranks, len(kept)
+
+
+def begins(ranked: Column) -> Column:
+    """bool[n]: where another value begins."""
+    new = np.ones(len(ranked), np.bool_)
+    new[1:] = ranked[1:] != ranked[:-1]
+    return new
