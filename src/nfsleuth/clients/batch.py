@@ -274,11 +274,8 @@ class Batch:
         identities, said, places = self.identities.rows(mine), self.said[mine], places[mine]
         self._describe_identities(found, places, said, identities)
         self._describe_client_ids(found, places, said, identities)
-        for n, uid in zip(place.tolist(), self.connections["uid"][rows].tolist(), strict=True):
-            if uid in self.rates:
-                found[n]["rates"] = found[n].get("rates", Rates()) + self.rates[uid]
-            if uid in self.clocks:
-                found[n]["clocks"] = tuple(sorted({*found[n].get("clocks", ()), self.clocks[uid]})[:CLOCKS_KEPT])
+        if self.rates or self.clocks:
+            self._describe_speed(found, place, self.connections["uid"][rows])
         alive = np.zeros(len(found), np.int64)
         np.maximum.at(alive, place, self._alive()[rows])
         return {
@@ -304,9 +301,10 @@ class Batch:
         programs = columns.count_bits(carried, PROGRAMS)
         versions = columns.count_bits(c["versions"], VERSIONS)
         flavors = columns.count_bits(c["flavors"], FLAVORS)
+        ports = columns.count((every, port)).seen(int)
         for name, seen in (
-            ("ports", columns.count((every, port)).seen(int)),
-            ("nfs_ports", columns.count((nfs, port)).seen(int)),
+            ("ports", ports),
+            ("nfs_ports", ports if nfs.all() else columns.count((nfs, port)).seen(int)),
             ("mount_ports", columns.count((carried & Program.MOUNT != 0, port)).seen(int)),
             ("server_ports", columns.count((every, c["server_port"])).seen(int)),
             ("servers", columns.count((every, self.server[rows])).seen(self.servers.__getitem__)),
@@ -321,6 +319,13 @@ class Batch:
             _put(found, name, cast("dict[int, Seen[Any]]", seen))
         _describe_syns(found, place, self.connections, rows)
         _add_up(found, place, self.connections, rows)
+
+    def _describe_speed(self, found: list[Known], place: Column, uids: Column) -> None:
+        for n, uid in zip(place.tolist(), uids.tolist(), strict=True):
+            if uid in self.rates:
+                found[n]["rates"] = found[n].get("rates", Rates()) + self.rates[uid]
+            if uid in self.clocks:
+                found[n]["clocks"] = tuple(sorted({*found[n].get("clocks", ()), self.clocks[uid]})[:CLOCKS_KEPT])
 
     def _describe_identities(self, found: list[Known], places: Column, said: Column, rows: Held) -> None:
         counted = tally(places, said, rows.frame, rows.time, rows.time)

@@ -14,9 +14,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
+
+from nfsleuth.clients.columns import distinct
 
 # Ticks per second that systems use: Linux 1000 since 2017 (before that CONFIG_HZ), 1,000,000 with tcp_usec_ts (2023);
 # the BSDs and macOS 1000, or 2 and 10 in old ones; Windows 1000, before 100; Solaris 100 and 1000.
@@ -49,11 +52,12 @@ def measured(rows: np.ndarray, ports: Mapping[int, int]) -> dict[int, Clock]:
     """CLOCK[n] as `Clock` per connection number. ports: the client's port of each connection; rows from another port
     are the server's, taken before it was known who is the client."""
     found = {}
+    numbers, _ = distinct(rows["uid"])
+    enough = np.bincount(numbers) >= FEWEST  # most connections are short: their samples need not be put in order
+    rows = rows[enough[numbers]]
     rows = rows[np.lexsort((rows["frame"], rows["time"], rows["uid"]))]
     starts = np.flatnonzero(np.diff(rows["uid"], prepend=-1))
-    ends = np.append(starts[1:], len(rows))
-    enough = ends - starts >= FEWEST  # most connections are short
-    for start, end in zip(starts[enough].tolist(), ends[enough].tolist(), strict=True):
+    for start, end in pairwise([*starts.tolist(), len(rows)]):
         some = rows[start:end]
         uid = int(some[0]["uid"])
         clock = fit(some[some["port"] == ports[uid]]) if uid in ports else None

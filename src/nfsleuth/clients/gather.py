@@ -38,7 +38,7 @@ NEIGHBOURS = {
     Neighbour.ROUTER: "router",
 }
 
-NOTHING = Held(*(np.empty(0, dtype) for dtype in (np.int64, np.uint8, np.int64, np.uint64, np.uint64, np.int64, np.int64)))
+NOTHING = Held(*(np.empty(0, dtype) for dtype in ("i8", "u1", "i8", "u8", "u8", "i8", "i8")))
 
 
 class _Numbers(dict[bytes, int]):

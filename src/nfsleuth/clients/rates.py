@@ -215,9 +215,9 @@ def measured(table: np.ndarray) -> dict[int, Rates]:
     way = np.where(lengths[:, 0] > lengths[:, 1], 0, 1)
     octets = lengths[place, way]
     size = np.clip(np.round(np.log2(rows["squares"][place, way] / octets)), SMALLEST, LARGEST).astype(np.int64)
-    keys = rows["uid"], 1 - way, size
-    order = ordered(combined(keys))
-    rows, octets, keys = Some(table, rows.rows[order]), octets[order], np.stack(keys)[:, order]
+    keys = np.stack([rows["uid"], 1 - way, size])
+    order = ordered(combined(tuple(keys)))
+    rows, octets, keys = Some(table, rows.rows[order]), octets[order], keys[:, order]
     time = limits(rows)
     lines = timelines(keys[0], rows["begin"], rows["end"], np.column_stack([octets, time]))
     found = {uid: Rates({}, line) for uid, line in lines.items()}

@@ -40,11 +40,9 @@ from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import reduce
 from ipaddress import ip_address
-from operator import add
 
-from nfsleuth.clients.facts import Facts, Household
+from nfsleuth.clients.facts import Facts, Household, merged
 from nfsleuth.clients.trace_facts import Kind, Strand, StrandKey, TraceFacts
 
 SECOND = 1_000_000_000
@@ -97,37 +95,34 @@ class _Life:
     linux: bool | None  # None: not known
     owners: frozenset[bytes] = frozenset()  # what the owners have in common over mounts and minor versions
     verifiers: frozenset[int] = frozenset()  # of Linux owners
+    tokens: frozenset[Hashable] = frozenset()  # names, owners and verifiers: what another life of its client may share
 
     @classmethod
     def of(cls, strands: list[Strand], aliases: Mapping[str, frozenset[str]] = _NO_ALIASES) -> _Life:
         all_facts = [s.facts for s in strands]
         ids = [i for f in all_facts for i in f.client_ids if i.verifier != PURGE]
         boots = frozenset((i.owner, i.verifier) for i in ids)
-        versions = frozenset(v for f in all_facts for v in f.versions)
+        names = frozenset(a for f in all_facts for n in _names(f) for a in aliases.get(n, (n,)))
+        owners = frozenset(_common_owner(owner) for owner, _ in boots if owner)
+        verifiers = frozenset(verifier for owner, verifier in boots if LINUX.match(owner))
         return cls(
             strands,
-            frozenset(a for f in all_facts for n in _names(f) for a in aliases.get(n, (n,))),
+            names,
             boots,
-            frozenset(s for f in all_facts for s in f.sessions),
-            frozenset(s for f in all_facts for s in f.servers),
-            versions & {"4.1", "4.2"},
+            frozenset().union(*(f.sessions.sightings for f in all_facts)),
+            frozenset().union(*(f.servers.sightings for f in all_facts)),
+            frozenset().union(*(f.versions.sightings for f in all_facts)) & {"4.1", "4.2"},
             min(f.first for f in all_facts),
             max(f.last for f in all_facts),
             max(s.alive for s in strands),
             tuple(sorted(i.time for i in ids)),
             _is_linux(all_facts),
-            frozenset(_common_owner(owner) for owner, _ in boots if owner),
-            frozenset(verifier for owner, verifier in boots if LINUX.match(owner)),
+            owners,
+            verifiers,
+            frozenset(
+                [*(("name", n) for n in names), *(("owner", o) for o in owners), *(("verifier", v) for v in verifiers)]
+            ),
         )
-
-    @property
-    def tokens(self) -> set[Hashable]:
-        """What another life of the same client may share."""
-        return {
-            *(("name", n) for n in self.names),
-            *(("owner", o) for o in self.owners),
-            *(("verifier", v) for v in self.verifiers),
-        }
 
     @property
     def starts(self) -> list[int]:
@@ -143,7 +138,7 @@ def _names(facts: Facts) -> list[str]:
 
 
 def _is_linux(all_facts: list[Facts]) -> bool | None:
-    owners = [o for f in all_facts for o in f.open_owners]
+    owners = [o for f in all_facts for o in f.open_owners.sightings]
     ids = [i.owner for f in all_facts for i in f.client_ids]
     if not owners and not ids:
         return None
@@ -285,6 +280,8 @@ def _clients_at(strands: list[tuple[StrandKey, Strand]], facts: TraceFacts, serv
             anonymous += [(key, strand)] if key.server in facts.endpoints else []
         else:
             (anonymous if key.anonymous else telling).append((key, strand))
+    if len(telling) + len(anonymous) == 1:  # as most addresses are: nothing to tell apart
+        return [merged([strand.facts for _, strand in (*telling, *anonymous, *helpers)])]
     lives = _lives(telling)
     place = _Place()
     for life in lives:
@@ -295,12 +292,12 @@ def _clients_at(strands: list[tuple[StrandKey, Strand]], facts: TraceFacts, serv
             place.settle(life, place.clients[-MOST_COMPARED:])
     if not place.clients and anonymous:
         place.settle(_Life.of([strand for _, strand in anonymous]), [])
-    elif place.clients:
+    elif anonymous:
         place.attach(anonymous)
-    if place.clients:
+    if place.clients and helpers:
         place.attach(helpers)
-    merged = [reduce(add, (s.facts for s in client.strands)) for client in place.clients]
-    return sorted(merged, key=lambda c: (c.first, tuple(c.ports), tuple(c.names))) if len(merged) > 1 else merged
+    clients = [merged([strand.facts for strand in client.strands]) for client in place.clients]
+    return sorted(clients, key=lambda c: (c.first, tuple(c.ports), tuple(c.names))) if len(clients) > 1 else clients
 
 
 def _lives(strands: list[tuple[StrandKey, Strand]]) -> list[_Life]:
@@ -337,6 +334,6 @@ def _aliases(together: Iterable[list[str]]) -> dict[str, frozenset[str]]:
 
 def _marks(facts: Facts) -> Iterable[Hashable]:
     yield from (("boot", i.owner, i.verifier) for i in facts.client_ids if i.verifier != PURGE and i.owner)
-    yield from (("session", s) for s in facts.sessions)
+    yield from (("session", s) for s in facts.sessions.sightings)
     if len(facts.servers) == 1:  # else it is not known which server gave the clientid
-        yield from (("clientid", server, c) for server in facts.servers for c in facts.clientids)
+        yield from (("clientid", server, c) for server in facts.servers.sightings for c in facts.clientids.sightings)

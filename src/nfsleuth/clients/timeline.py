@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from nfsleuth.clients.columns import ordered
+from nfsleuth.clients.columns import begins, ordered
 
 MOST_MOMENTS = 512  # from the first to the last moment of a timeline
 FINEST = 26  # binary logarithm of the ns of a moment: 67 ms, about one interval
@@ -72,8 +72,7 @@ def timelines(groups: np.ndarray, begin: np.ndarray, end: np.ndarray, amounts: n
     fine = np.array(fineness)[of]
     keys, parts = [], []
     moments = np.cumsum(((end - 1) >> fine) - (begin >> fine) + 1)
-    bounds = np.unique(np.searchsorted(moments, np.arange(0, moments[-1], TOGETHER))).tolist()
-    for at, until in pairwise([*bounds, len(groups)]):
+    for at, until in pairwise([*np.flatnonzero(begins(moments // TOGETHER)).tolist(), len(groups)]):
         some = slice(at, until)
         rows, places, spread = _spread(begin[some], end[some], amounts[some], fine[some])
         # The place within its group: at most MOST_MOMENTS different ones.
