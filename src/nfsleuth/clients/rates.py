@@ -20,12 +20,12 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from enum import IntEnum
 from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
+from msgspec import Struct, field
 
 from nfsleuth.clients.timeline import Timeline, timelines
 from nfsleuth.trace.tables import Pace, Spent
@@ -62,8 +62,7 @@ class Kind(NamedTuple):
     size: int
 
 
-@dataclass(slots=True)
-class Histogram:
+class Histogram(Struct):
     """Counts of values on a logarithmic scale; exact sums, values within 2.2 %."""
 
     bins: Counter[int] = field(default_factory=Counter)
@@ -111,8 +110,7 @@ def _counted(groups: np.ndarray, values: np.ndarray, count: int) -> list[Histogr
     return [Histogram(Counter(dict(counted[begin:end]))) for begin, end in pairwise(bounds)]
 
 
-@dataclass(slots=True)
-class Cell:
+class Cell(Struct):
     """All intervals of one `Kind`.
 
     time: ns of each `Limit`. limited: intervals that each limited most; `CLIENT` only where it took more than half.
@@ -174,8 +172,7 @@ class Cell:
         return self.time[limit] / whole if whole else 0.0
 
 
-@dataclass(slots=True)
-class Rates:
+class Rates(Struct):
     """How fast, by operation and size, and when: of each moment bytes and the ns of each `Limit`."""
 
     cells: dict[Kind, Cell] = field(default_factory=dict)

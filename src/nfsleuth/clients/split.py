@@ -39,10 +39,11 @@ import re
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Hashable, Iterable, Mapping
-from dataclasses import dataclass, field
 from functools import reduce
 from ipaddress import ip_address
 from operator import add
+
+from msgspec import Struct, field
 
 from nfsleuth.clients.facts import Facts, Household
 from nfsleuth.clients.trace_facts import Kind, Strand, StrandKey, TraceFacts
@@ -80,8 +81,7 @@ def _numeric(address: str) -> tuple[int, int]:
 _NO_ALIASES: Mapping[str, frozenset[str]] = {}
 
 
-@dataclass(slots=True)
-class _Life:
+class _Life(Struct):
     """Strands that are certainly one client in one boot."""
 
     strands: list[Strand]
@@ -198,8 +198,7 @@ def _sessions_apart(x: _Life, y: _Life) -> bool:
     return not (x.minors and y.minors) or not x.minors.isdisjoint(y.minors)
 
 
-@dataclass(slots=True)
-class _Client:
+class _Client(Struct):
     """Lives that were put together."""
 
     lives: list[_Life] = field(default_factory=list)

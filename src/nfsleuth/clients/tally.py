@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass
 from heapq import nsmallest
 from typing import Any, TypeVar
 
 import numpy as np
+from msgspec import Struct
 
 from nfsleuth.clients.facts import MOST, SAMPLES, Seen, Sighting
 
@@ -27,8 +27,7 @@ def distinct(*columns: Column) -> tuple[Column, Column]:
     return numbers, order[new]
 
 
-@dataclass(frozen=True, slots=True)
-class Tally:
+class Tally(Struct, frozen=True):
     """Counts of distinct (strand, value), ascending; int64[m] each.
 
     first, last: ns. samples: the smallest frames of all of them, one after the other; those of i end at ``ends[i]``.

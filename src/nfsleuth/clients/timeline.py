@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 
 import numpy as np
+from msgspec import Struct, field
 
 MOST_MOMENTS = 512  # from the first to the last moment of a timeline
 FINEST = 26  # binary logarithm of the ns of a moment: 67 ms, about one interval
@@ -13,8 +13,7 @@ TOGETHER = 512  # spans that are spread at a time: each over MOST_MOMENTS moment
 LARGEST = float(1 << 53)  # an amount; beyond it a float64 is not exact
 
 
-@dataclass(slots=True, eq=False)
-class Timeline:
+class Timeline(Struct, eq=False):
     """Amounts by moments of ``1 << fineness`` ns, numbered from 1970; moments without any are left out.
 
     The moments are as short as lets MOST_MOMENTS of them reach from the first to the last: what a timeline holds
