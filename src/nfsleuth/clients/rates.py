@@ -199,7 +199,8 @@ class Rates(Struct):
     @property
     def client_limited_rate(self) -> float | None:
         """Median own speed in MB/s over the client-limited intervals of READ; None if there are none."""
-        return self.of("read").limited_own.quantile(0.5)
+        speeds = [cell.limited_own for kind, cell in self.cells.items() if kind.operation == "read"]
+        return sum(speeds, Histogram()).quantile(0.5)
 
 
 def measured(rows: np.ndarray) -> dict[int, Rates]:
