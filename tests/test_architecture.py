@@ -37,6 +37,8 @@ PURE_PATH = {
 # Beside the flow, for everybody: the error that a user sees, and how kernels are compiled (a child process, once per
 # machine) and called. Neither knows of NFS.
 FREE = ("errors", "compiled", "__version__")
+# On the way of `identify`, whose start-up is most of its time on a small capture: classes that cost no compiling.
+QUICK = ("capture", "wire", "trace", "clients", "bandwidth", "evidence", "hosts", "verdict", "report", "api")
 START = ("__init__", "__main__", "kernel_cache")  # what starts a process
 
 # Everything that a pure package may import from elsewhere: libraries that compute.
@@ -45,7 +47,7 @@ COMPUTES = {
     "functools", "hashlib", "heapq", "html", "inspect", "ipaddress", "itertools", "json", "keyword", "math", "operator", "random",
     "re", "statistics", "string", "struct",
     "textwrap", "tomllib", "types", "typing", "unicodedata",
-    "xml", "jinja2", "markupsafe", "matplotlib", "numba", "numpy", "polars",
+    "xml", "jinja2", "markupsafe", "matplotlib", "msgspec", "numba", "numpy", "polars",
 }  # fmt: skip
 # (module, import) -> why it is no I/O, or which I/O it is.
 EXCEPTIONS = {
@@ -136,6 +138,11 @@ def test_of_the_readers_pure_packages_know_only_the_shape_of_frames(path):
 @pytest.mark.parametrize("path", pure(), ids=module_name)
 def test_pure_modules_do_not_time_files(path):
     assert not [i for i in imports(path.read_text(encoding="utf-8")) if i.startswith("nfsleuth.bandwidth.active")]
+
+
+@pytest.mark.parametrize("path", [p for p in modules(*QUICK) if NOT_PURE not in p.as_posix()], ids=module_name)
+def test_on_the_way_of_identify_classes_are_structs(path):
+    assert "dataclasses" not in imports(path.read_text(encoding="utf-8")), "msgspec.Struct: a tenth of the time to make"
 
 
 def test_every_module_is_in_the_flow():

@@ -20,9 +20,9 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import NamedTuple
 
+from msgspec.structs import replace
 from scoring import NOTHING, Prediction, Row
 
 from nfsleuth.evidence import heuristics

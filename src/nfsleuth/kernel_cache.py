@@ -126,7 +126,8 @@ def _made(folder: Path) -> Path:
 
 def _remove_old(home: Path, here: Path) -> None:
     """Remove the folders of other hashes beyond the newest ones that nobody has used for a day."""
-    others = [p for p in home.iterdir() if len(p.name) == len(here.name) and p != here and p.is_dir()]
+    with os.scandir(home) as places:
+        others = [p for p in places if len(p.name) == len(here.name) and p.name != here.name and p.is_dir()]
     others.sort(key=lambda p: p.stat().st_mtime, reverse=True)
     old = [p for p in others[KEPT - 1 :] if time.time() - p.stat().st_mtime > DAY]
     if old:

@@ -65,6 +65,16 @@ def test_bench_compares_earlier_runs(capsys, tmp_path):
     assert (tmp_path / "both.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_bench_writes_to_standard_output_once(capsys, tmp_path):
+    saved, *_ = measured(capsys, tmp_path, "native")
+    code, out, _ = run(capsys, "bench", saved, "-o", "-")
+    assert code == 0
+    assert json.loads(out)["label"] == "native"
+    code, out, err = run(capsys, "bench", saved, "-o", "-", "--json")
+    assert (code, out) == (2, "")
+    assert err == "nfsleuth: --output and --json both want standard output; give one of them a FILE\n"
+
+
 def test_a_run_that_came_no_further_than_the_warm_up_shows_no_table(capsys, tmp_path):
     """It has no rate that could stand beside the study's."""
     file = tmp_path / "early.json"

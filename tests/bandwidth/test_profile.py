@@ -2,11 +2,11 @@
 
 import math
 from collections import Counter
-from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from evidence.make import facts, observe
 from nfsleuth.bandwidth.numbers import bootstrapped, spread, student_log_density

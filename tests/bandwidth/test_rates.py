@@ -1,12 +1,12 @@
 """What limited a client, against traces of clients and servers whose speeds are known."""
 
 import random
-from dataclasses import replace
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from bandwidth.flow import MS, Link, reads, slow_guest
 from nfsleuth.clients.gather import Gatherer

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 from itertools import permutations
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from nfsleuth.clients import trace_facts
 from nfsleuth.clients.facts import MOST, ClientId, Facts, Neighbour, Syn
@@ -96,17 +96,17 @@ def test_identities_may_come_before_their_connection_in_other_chunks():
     trace.connection(791).name("a").boot(1)
     trace.connection(792).name("b")
     whole = trace.rows()
-    nothing = dataclasses.replace(whole, connections=whole.connections[:0], identities=whole.identities[:0])
+    nothing = replace(whole, connections=whole.connections[:0], identities=whole.identities[:0])
     gatherer = Gatherer()
     for i in range(len(whole.identities)):
         # Each chunk has an arena of its own.
         one = whole.identities[i : i + 1].copy()
         text = whole.text[int(one["at"][0]) :][: int(one["length"][0])]
         one["at"] = 3
-        gatherer.add(dataclasses.replace(nothing, identities=one, text=b"..." + text))
+        gatherer.add(replace(nothing, identities=one, text=b"..." + text))
         gatherer.facts()
     for i in range(2):
-        gatherer.add(dataclasses.replace(nothing, connections=whole.connections[i : i + 1]))
+        gatherer.add(replace(nothing, connections=whole.connections[i : i + 1]))
     assert gatherer.facts() == gathered(trace)
 
 
@@ -280,11 +280,11 @@ def flooded(count: int) -> tuple[np.ndarray, np.ndarray, bytes]:
 def test_a_flood_of_connections_with_distinct_client_ids(monkeypatch, count):
     monkeypatch.setattr(trace_facts, "MOST_STRANDS", 512)
     connections, identities, text = flooded(count)
-    rows = dataclasses.replace(Trace().rows(), text=text)
+    rows = replace(Trace().rows(), text=text)
     gatherer = Gatherer()
     for at in range(0, count, 20_000):
         part = slice(at, at + 20_000)
-        gatherer.add(dataclasses.replace(rows, connections=connections[part], identities=identities[part]))
+        gatherer.add(replace(rows, connections=connections[part], identities=identities[part]))
     facts = gatherer.facts()
     assert len(facts.clients.strands) == 512
     assert facts.dropped == {"client connections": count - 512}
@@ -295,7 +295,7 @@ def test_a_flood_of_client_ids_on_one_connection():
     connections, identities, text = flooded(100_000)
     identities["uid"] = 0
     gatherer = Gatherer()
-    gatherer.add(dataclasses.replace(Trace().rows(), connections=connections[:1], identities=identities, text=text))
+    gatherer.add(replace(Trace().rows(), connections=connections[:1], identities=identities, text=text))
     (key, strand), *_ = facts = list(gatherer.facts().clients.strands.items())
     assert len(facts) == 1
     assert len(key.boots) == 8
@@ -309,10 +309,10 @@ def test_identities_of_connections_that_never_end_are_bounded_and_counted(monkey
     connections, identities, text = flooded(3000)
     identities["kind"][500:] = Identity.FILE_NAME
     gatherer = Gatherer()
-    rows = dataclasses.replace(Trace().rows(), text=text)
-    gatherer.add(dataclasses.replace(rows, identities=identities))
+    rows = replace(Trace().rows(), text=text)
+    gatherer.add(replace(rows, identities=identities))
     assert gatherer.facts().dropped == {"identities": 2500}
-    gatherer.add(dataclasses.replace(rows, connections=connections[:500]))
+    gatherer.add(replace(rows, connections=connections[:500]))
     assert {f.facts.client_ids_count for f in gatherer.facts().clients.strands.values()} == {1}
 
 
@@ -325,7 +325,7 @@ def test_values_of_a_strand_are_bounded():
     connections["uid"] = identities["uid"] = np.arange(count)
     connections["client_port"] = np.arange(count)
     gatherer = Gatherer()
-    gatherer.add(dataclasses.replace(rows, connections=connections, identities=identities))
+    gatherer.add(replace(rows, connections=connections, identities=identities))
     ports = only(gatherer.facts()).ports
     assert len(ports) == MOST
     assert ports.total == count

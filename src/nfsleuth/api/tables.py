@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -59,7 +58,6 @@ def calls(*paths: PathLike, progress: Progress | None = None) -> Iterator[pl.Dat
             ends = ends.sort("uid").tail(ENDS_KEPT // 2)  # the others are asked for again if they are needed
 
 
-@dataclass
 class TraceTables:
     """The tables of a trace as Polars frames, made when they are first asked for.
 
@@ -71,10 +69,17 @@ class TraceTables:
     facts: what `conclude` needs. captures: what was read. found_odd: name -> (count, first frame), of the whole trace.
     """
 
-    facts: TraceFacts
-    captures: tuple[Capture, ...]
-    found_odd: dict[str, tuple[int, int]]
-    _rows: list[Rows] = field(repr=False)
+    def __init__(
+        self,
+        facts: TraceFacts,
+        captures: tuple[Capture, ...],
+        found_odd: dict[str, tuple[int, int]],
+        rows: list[Rows],
+    ) -> None:
+        self.facts = facts
+        self.captures = captures
+        self.found_odd = found_odd
+        self._rows = rows
 
     @cached_property
     def connections(self) -> pl.DataFrame:

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from msgspec import Struct
 
 NU = 4.0  # degrees of freedom: tails as heavy as timings have; with 4 they have a variance, and outliers are cheap
 NORMAL = 1.4826  # the MAD of a normal distribution times this is its standard deviation
@@ -20,8 +20,7 @@ RESAMPLES = 2000
 LEAST_FOR_INTERVAL = 3  # samples: from fewer no interval can be drawn
 
 
-@dataclass(frozen=True, slots=True)
-class Interval:
+class Interval(Struct, frozen=True):
     """A median, and where it lies with 95 % confidence; `low` and `high` are None with too few samples."""
 
     median: float

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from nfsleuth.errors import NfsleuthError
 
@@ -19,16 +20,14 @@ MOST_ROUNDS = 1000
 GUESS = 50e6  # bytes/s, for the first estimate of time
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(Struct, frozen=True):
     """One reading of one file. Round 0 is the warm-up, whose time does not count."""
 
     round: int
     size: int  # bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(Struct, frozen=True):
     """Which files are read, how, how often, in which order.
 
     sizes: bytes, ascending. block: bytes asked for at once. rounds: how often each file is read for the record; before

@@ -27,8 +27,9 @@ import json
 import math
 import tomllib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from typing import Any, NamedTuple
+
+from msgspec import Struct, field
 
 from nfsleuth.bandwidth.numbers import NORMAL, median, spread
 from nfsleuth.bandwidth.plan import human, parse_size
@@ -66,16 +67,14 @@ HINTS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Label:
+class Label(Struct, frozen=True):
     """What a client is called in a profile, and what it is."""
 
     name: str
     state: str
 
 
-@dataclass(frozen=True, slots=True)
-class Learnt:
+class Learnt(Struct, frozen=True):
     """What was seen of one client in one kind of transfer."""
 
     label: str
@@ -117,8 +116,7 @@ class Group(NamedTuple):
         return spread(self.ratios)
 
 
-@dataclass(frozen=True, slots=True)
-class Cell:
+class Cell(Struct, frozen=True):
     """All that a profile knows of one kind of transfer on one link.
 
     baseline: median ln(MB/s) of the native clients. groups: labels with at least `LEAST_CLIENTS` clients, by name.
@@ -130,8 +128,7 @@ class Cell:
     groups: tuple[Group, ...]
 
 
-@dataclass(slots=True)
-class Profile:
+class Profile(Struct):
     """What was learnt, in order of label, link, operation, size and source; every source once."""
 
     rows: list[Learnt] = field(default_factory=list)

@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from nfsleuth.bandwidth.numbers import student_log_density
 from nfsleuth.bandwidth.profile import LEAST_INTERVALS, NATIVE, Cell, Group, Label, Profile, log_spread
@@ -23,8 +24,7 @@ ALPHA = 0.05
 LEAST_SCALE = 0.1
 
 
-@dataclass(frozen=True, slots=True)
-class Fit:
+class Fit(Struct, frozen=True):
     """How well a label fits: ln of its likelihood, and its conformal p-value."""
 
     label: Label
@@ -33,8 +33,7 @@ class Fit:
     rejected: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Recognition:
+class Recognition(Struct, frozen=True):
     """What a client reads like.
 
     ratio: ln(own speed / native baseline). fits: the best first. states: ln of the likelihood of each state, which is

@@ -8,8 +8,9 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field, fields
 from typing import Any
+
+from msgspec import Struct, field, to_builtins
 
 from nfsleuth.bandwidth.numbers import Interval, bootstrapped
 from nfsleuth.bandwidth.plan import LARGE, human
@@ -20,8 +21,7 @@ FAMILY = "nfsleuth.bench/"
 LARGEST_JSON = 64 << 20
 
 
-@dataclass(frozen=True, slots=True)
-class Trial:
+class Trial(Struct, frozen=True):
     """One file read once from begin to end.
 
     warmup: read before the clock mattered; does not count. resident: share of the file that was still in the client's
@@ -40,8 +40,7 @@ class Trial:
         return self.size / self.seconds / 1e6
 
 
-@dataclass(frozen=True, slots=True)
-class SizeResult:
+class SizeResult(Struct, frozen=True):
     """The trials of one size together."""
 
     size: int
@@ -50,8 +49,7 @@ class SizeResult:
     rate: Interval  # MB/s
 
 
-@dataclass(slots=True)
-class Timings:
+class Timings(Struct):
     """One run.
 
     label: what was measured, in the words of whoever did ("virtio bridged"). target: folder or URL. kind: "local",
@@ -137,12 +135,13 @@ def to_json(run: Timings) -> dict[str, Any]:
         {
             "size": r.size,
             "trials": r.trials,
-            "seconds": asdict(r.seconds),
-            "MBps": asdict(r.rate),
+            "seconds": to_builtins(r.seconds),
+            "MBps": to_builtins(r.rate),
         }
         for r in run.results()
     ]
-    return {"schema": SCHEMA} | asdict(run) | {"sizes": sizes}
+    fields: dict[str, Any] = to_builtins(run)
+    return {"schema": SCHEMA} | fields | {"sizes": sizes}
 
 
 def from_json(text: str, name: str) -> Timings:
@@ -169,7 +168,7 @@ _BAD = Exit.UNREADABLE
 
 
 def _run(found: Mapping[str, Any]) -> Timings:
-    known = {f.name: found[f.name] for f in fields(Timings) if f.name in found}
+    known = {name: found[name] for name in Timings.__struct_fields__ if name in found}
     known["trials"] = [_trial(**t) for t in found["trials"]]
     for name in ("target", "kind", "label", "filesystem", "client_cache", "server_cache", "started"):
         known[name] = str(known.get(name, ""))

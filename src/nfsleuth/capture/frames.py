@@ -5,9 +5,8 @@ A reader yields `Chunk`s. A chunk is good until the next one is asked for: whoev
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
+from msgspec import Struct
 
 FRAME = np.dtype(
     [
@@ -22,8 +21,7 @@ FRAME = np.dtype(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Chunk:
+class Chunk(Struct, frozen=True):
     """Some frames in the order of the capture.
 
     buffer: uint8[n], holds every frame of the chunk. frames: FRAME[m]. source: which of the trace's paths

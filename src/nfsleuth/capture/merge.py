@@ -8,9 +8,9 @@ Memory is bounded by one block per file that overlaps others at a time.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 
 import numpy as np
+from msgspec.structs import replace
 
 from nfsleuth.capture.frames import FRAME, Chunk
 from nfsleuth.capture.reader import NEVER, Reader

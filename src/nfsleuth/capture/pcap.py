@@ -11,9 +11,8 @@ The format: draft-ietf-opsawg-pcap. A header of 24 bytes, then records::
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
+from msgspec import Struct
 
 from nfsleuth.capture.source import Odd, Source
 from nfsleuth.capture.walk import CAPTURED_MOST, DAMAGED, FULL, MORE, ORDERS, Step, note, u32
@@ -80,8 +79,7 @@ def recognise(magic: bytes) -> tuple[bool, int, int] | None:
     return None
 
 
-@dataclass(frozen=True, slots=True)
-class Pcap:
+class Pcap(Struct, frozen=True):
     """Walker over one pcap file, behind its header."""
 
     source: Source

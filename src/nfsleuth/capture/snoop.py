@@ -11,9 +11,8 @@ A header of 16 bytes (``snoop``, three NULs, version 2, datalink type), then rec
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
+from msgspec import Struct
 
 from nfsleuth.capture.source import Odd, Source
 from nfsleuth.capture.walk import CAPTURED_MOST, DAMAGED, FULL, MORE, Step, note, u32
@@ -66,8 +65,7 @@ def index_snoop(buf, at, end, frames, number, base, link, tally, span):
     return rows, at, need, status, number
 
 
-@dataclass(frozen=True, slots=True)
-class Snoop:
+class Snoop(Struct, frozen=True):
     """Walker over one snoop file, behind its header."""
 
     source: Source

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from enum import IntEnum
+from functools import cached_property
 
 import numpy as np
+from msgspec import Struct
 
 
 class Odd(IntEnum):
@@ -34,8 +35,7 @@ def new_tally() -> np.ndarray:
     return np.zeros((len(Odd), 3), np.int64)
 
 
-@dataclass
-class Source:
+class Source(Struct, dict=True):
     """One file of a trace. Filled while it is read, final when the trace has ended.
 
     path: as given, ``-`` for standard input. format: ``pcap``, ``pcapng`` or ``snoop``, with `` (gz)``, `` (zst)``,
@@ -50,7 +50,11 @@ class Source:
     bytes: int = 0
     first: int | None = None
     last: int | None = None
-    tally: np.ndarray = field(default_factory=new_tally, repr=False, compare=False)
+
+    @cached_property
+    def tally(self) -> np.ndarray:
+        """What was odd, int64[len(Odd), 3]: see `new_tally`."""
+        return new_tally()
 
     @property
     def oddities(self) -> dict[str, int]:

@@ -90,8 +90,7 @@ def bench(
     """
     from nfsleuth.report.formats import format_of
 
-    for target in (output, plot):
-        options.check_target(target)
+    taken = options.check_targets({"--output": output, "--plot": plot}, as_json=as_json)
     kind = format_of(plot) if plot else ""
     saved = [target for target in targets if Path(target).is_file()]
     if saved and len(saved) != len(targets):
@@ -102,7 +101,7 @@ def bench(
         raise NfsleuthError(f"{len(targets)} targets: one at a time can be measured; write each to a file with -o")
     else:
         runs = [_measured(_job(targets[0], asked), quiet)]
-    _put_out(runs, output, as_json)
+    _put_out(runs, output, as_json=as_json, as_text=not taken)
     if plot:
         from nfsleuth.report import figures
 
@@ -169,20 +168,18 @@ def _saved(path: str) -> Timings:
         raise NfsleuthError(f"{path}: cannot be read ({error})", Exit.UNREADABLE) from error
 
 
-def _put_out(runs: list[Timings], output: str | None, as_json: bool) -> None:
+def _put_out(runs: list[Timings], output: str | None, *, as_json: bool, as_text: bool) -> None:
     """The runs as JSON or text, to standard output and to a file."""
-    import json
-
     from nfsleuth.bandwidth.timings import to_json
     from nfsleuth.report import timing_text
 
     if output:
         if len(runs) > 1:
             raise NfsleuthError("-o takes one measurement; give one file")
-        options.write(output, json.dumps(to_json(runs[0]), indent=2) + "\n")
+        options.write(output, options.json_text(to_json(runs[0])))
     if as_json:
         found = [to_json(run) for run in runs]
         options.put_json(found[0] if len(found) == 1 else found)
-    elif output != options.STDOUT:
+    elif as_text:
         tables = [timing_text.beside_the_study(runs)] if any(run.bandwidth() for run in runs) else []
         options.put("\n".join([*map(timing_text.run, runs), *tables]))

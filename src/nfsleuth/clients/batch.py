@@ -17,10 +17,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any, NamedTuple, cast
 
 import numpy as np
+from msgspec import Struct
 
 from nfsleuth.clients.clock import Clock
 from nfsleuth.clients.columns import Column, Some, distinct, ordered
@@ -134,8 +134,7 @@ FIELDS: dict[Identity, tuple[tuple[str, Meaning], ...]] = {
 }
 
 
-@dataclass(slots=True)
-class _Columns:
+class _Columns(Struct):
     """What every count over connections needs, int64[n] each: strand, frame and the span of time."""
 
     strand: Column

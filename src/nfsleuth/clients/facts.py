@@ -7,10 +7,11 @@ files, threads and machines add up in any order. Everything is bounded (`MOST`):
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Sequence
-from dataclasses import dataclass, field, fields
-from functools import reduce
+from functools import cached_property, reduce
 from operator import add, attrgetter
 from typing import Any, Generic, TypeVar
+
+from msgspec import Struct, field
 
 from nfsleuth.clients.clock import Clock
 from nfsleuth.clients.rates import Rates
@@ -21,8 +22,7 @@ MOST = 512  # distinct values kept per kind
 V = TypeVar("V", bound=Hashable)
 
 
-@dataclass(slots=True)
-class Sighting:
+class Sighting(Struct):
     """How often a value was seen, and where first."""
 
     count: int = 0
@@ -145,8 +145,7 @@ def _all_seen(parts: Sequence[Seen[V]]) -> Seen[V]:
     return total
 
 
-@dataclass(frozen=True, slots=True)
-class Syn:
+class Syn(Struct, frozen=True):
     """A client's SYN, the first words of its TCP (layout in the terms of p0f)."""
 
     ttl: int  # as captured, not rounded up
@@ -162,8 +161,7 @@ class Syn:
         return f"{self.ttl}:{self.mss or '*'}:{window},{scale}:{self.layout}:{'df' if self.df else ''}"
 
 
-@dataclass(frozen=True, slots=True)
-class ClientId:
+class ClientId(Struct, frozen=True):
     """One SETCLIENTID or EXCHANGE_ID: who the client says it is, and its boot instance."""
 
     owner: bytes  # nfs_client_id4.id or co_ownerid
@@ -173,8 +171,7 @@ class ClientId:
     frame: int
 
 
-@dataclass(slots=True)
-class Traffic:
+class Traffic(Struct):
     """Counts of one kind of operation."""
 
     calls: int = 0
@@ -189,8 +186,7 @@ CLOCKS_KEPT = 8  # Clock records kept, the best known ones
 CLIENT_IDS_KEPT = 64  # ClientId records kept, the earliest ones: enough to see verifiers alternate
 
 
-@dataclass(slots=True)
-class Facts:
+class Facts(Struct):
     """Everything seen of one client (or, before `clients.split`, of one strand of connections that must be one client).
 
     Text is `str` decoded from what the client sent with `surrogateescape`-free replacement and NOT made safe for a
@@ -252,7 +248,7 @@ class Facts:
         return merged((self, other))
 
 
-_ADDED = tuple({f.name for f in fields(Facts)} - {"address", "client_ids", "clocks", "first", "last"})
+_ADDED = tuple(set(Facts.__struct_fields__) - {"address", "client_ids", "clocks", "first", "last"})
 _parts = attrgetter(*_ADDED)
 
 
@@ -274,8 +270,7 @@ def merged(parts: Sequence[Facts]) -> Facts:
     return total
 
 
-@dataclass(frozen=True, slots=True)
-class Neighbour:
+class Neighbour(Struct, frozen=True):
     """An address that a MAC sent from."""
 
     mac: str
@@ -283,8 +278,7 @@ class Neighbour:
     kind: str  # "ip", "arp", "nd", "bridge", "router"
 
 
-@dataclass(slots=True)
-class Link:
+class Link(Struct, dict=True):
     """What was seen below NFS, of everybody: which MAC speaks for which addresses.
 
     Needed to know whose MAC one sees. Look-ups are for a link that is complete: they make an index once.
@@ -294,8 +288,6 @@ class Link:
     ttls: dict[tuple[str, str], tuple[int, int]] = field(default_factory=dict)  # (mac, address) -> smallest, largest
     servers: Seen[str] = field(default_factory=Seen)  # addresses that answered NFS or MOUNT calls
     server_macs: Seen[str] = field(default_factory=Seen)
-    _of_mac: dict[str, list[Neighbour]] | None = field(default=None, compare=False, repr=False)
-    _at: dict[str, list[Neighbour]] = field(default_factory=dict, compare=False, repr=False)
 
     def __add__(self, other: Link) -> Link:
         ttls = dict(self.ttls)
@@ -308,33 +300,41 @@ class Link:
 
     def of_mac(self, mac: str) -> list[Neighbour]:
         """What `mac` was seen as."""
-        return self._index().get(mac, [])
+        return self._of_mac.get(mac, [])
 
     def at_address(self, address: str) -> list[Neighbour]:
         """Who was seen to send from `address`."""
-        self._index()
         return self._at.get(address, [])
 
     def addresses_of(self, mac: str) -> list[str]:
         """Addresses that `mac` sent from, without duplicates, in order."""
         return sorted({n.address for n in self.of_mac(mac) if n.address})
 
-    def _index(self) -> dict[str, list[Neighbour]]:
-        if self._of_mac is None:
-            self._of_mac = {}
-            for neighbour in self.neighbours:
-                self._of_mac.setdefault(neighbour.mac, []).append(neighbour)
-                self._at.setdefault(neighbour.address, []).append(neighbour)
-        return self._of_mac
+    @cached_property
+    def _of_mac(self) -> dict[str, list[Neighbour]]:
+        found: dict[str, list[Neighbour]] = {}
+        for neighbour in self.neighbours:
+            found.setdefault(neighbour.mac, []).append(neighbour)
+        return found
+
+    @cached_property
+    def _at(self) -> dict[str, list[Neighbour]]:
+        found: dict[str, list[Neighbour]] = {}
+        for neighbour in self.neighbours:
+            found.setdefault(neighbour.address, []).append(neighbour)
+        return found
 
 
-@dataclass(slots=True)
-class Household:
+class Household(Struct, dict=True):
     """The clients of a trace and what surrounds them: all that evidence ever sees."""
 
     clients: list[Facts] = field(default_factory=list)
     link: Link = field(default_factory=Link)
-    memo: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)  # what heuristics worked out once
+
+    @cached_property
+    def memo(self) -> dict[str, Any]:
+        """What heuristics worked out once: goes with this household, and is no part of what it says."""
+        return {}
 
     def at_address(self, address: str) -> list[Facts]:
         """Clients that share `address`."""

@@ -20,12 +20,12 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from enum import IntEnum
 from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
+from msgspec import Struct, field
 
 from nfsleuth.clients.columns import Some, combined, ordered
 from nfsleuth.clients.timeline import Timeline, timelines
@@ -63,8 +63,7 @@ class Kind(NamedTuple):
     size: int
 
 
-@dataclass(slots=True)
-class Histogram:
+class Histogram(Struct):
     """Counts of values on a logarithmic scale; exact sums, values within 2.2 %."""
 
     bins: Counter[int] = field(default_factory=Counter)
@@ -112,8 +111,7 @@ def _counted(groups: np.ndarray, values: np.ndarray, count: int) -> list[Histogr
     return [Histogram(Counter(dict(counted[begin:end]))) for begin, end in pairwise(bounds)]
 
 
-@dataclass(slots=True)
-class Cell:
+class Cell(Struct):
     """All intervals of one `Kind`.
 
     time: ns of each `Limit`. limited: intervals that each limited most; `CLIENT` only where it took more than half.
@@ -175,8 +173,7 @@ class Cell:
         return self.time[limit] / whole if whole else 0.0
 
 
-@dataclass(slots=True)
-class Rates:
+class Rates(Struct):
     """How fast, by operation and size, and when: of each moment bytes and the ns of each `Limit`."""
 
     cells: dict[Kind, Cell] = field(default_factory=dict)
@@ -203,7 +200,8 @@ class Rates:
     @property
     def client_limited_rate(self) -> float | None:
         """Median own speed in MB/s over the client-limited intervals of READ; None if there are none."""
-        return self.of("read").limited_own.quantile(0.5)
+        speeds = [cell.limited_own for kind, cell in self.cells.items() if kind.operation == "read"]
+        return sum(speeds, Histogram()).quantile(0.5)
 
 
 def measured(table: np.ndarray) -> dict[int, Rates]:

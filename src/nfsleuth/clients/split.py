@@ -39,8 +39,9 @@ import re
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Hashable, Iterable, Mapping
-from dataclasses import dataclass, field
 from ipaddress import ip_address
+
+from msgspec import Struct, field
 
 from nfsleuth.clients.facts import Facts, Household, merged
 from nfsleuth.clients.trace_facts import Kind, Strand, StrandKey, TraceFacts
@@ -78,8 +79,7 @@ def _numeric(address: str) -> tuple[int, int]:
 _NO_ALIASES: Mapping[str, frozenset[str]] = {}
 
 
-@dataclass(slots=True)
-class _Life:
+class _Life(Struct):
     """Strands that are certainly one client in one boot."""
 
     strands: list[Strand]
@@ -193,8 +193,7 @@ def _sessions_apart(x: _Life, y: _Life) -> bool:
     return not (x.minors and y.minors) or not x.minors.isdisjoint(y.minors)
 
 
-@dataclass(slots=True)
-class _Client:
+class _Client(Struct):
     """Lives that were put together."""
 
     lives: list[_Life] = field(default_factory=list)

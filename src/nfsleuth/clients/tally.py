@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable
-from dataclasses import dataclass
 from heapq import nsmallest
 from itertools import compress, islice
 from typing import TypeVar
 
 import numpy as np
+from msgspec import Struct
 
 from nfsleuth.clients.columns import Column, begins, combined, ordered
 from nfsleuth.clients.facts import MOST, SAMPLES, Seen, Sighting
@@ -16,8 +16,7 @@ from nfsleuth.clients.facts import MOST, SAMPLES, Seen, Sighting
 V = TypeVar("V", bound=Hashable)
 
 
-@dataclass(frozen=True, slots=True)
-class Tally:
+class Tally(Struct, frozen=True):
     """Counts of distinct (strand, value), ascending; int64[m] each.
 
     first, last: ns. samples: the smallest frames of all of them, one after the other; those of i end at ``ends[i]``.

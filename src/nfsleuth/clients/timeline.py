@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from itertools import pairwise
 
 import numpy as np
+from msgspec import Struct, field
 
 from nfsleuth.clients.columns import begins, ordered
 
@@ -16,8 +16,7 @@ TOGETHER = 1 << 11  # moments that spans are spread over at a time, up to MOST_M
 LARGEST = float(1 << 53)  # an amount; beyond it a float64 is not exact
 
 
-@dataclass(slots=True, eq=False)
-class Timeline:
+class Timeline(Struct, eq=False):
     """Amounts by moments of ``1 << fineness`` ns, numbered from 1970; moments without any are left out.
 
     The moments are as short as lets MOST_MOMENTS of them reach from the first to the last: what a timeline holds

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from enum import IntEnum
 from hashlib import blake2b
 from typing import NamedTuple
+
+from msgspec import Struct, field
 
 from nfsleuth.clients.facts import Facts, Link, Seen
 
@@ -52,8 +53,7 @@ class StrandKey(NamedTuple):
         return not (self.names or self.boots or self.sessions or self.clientids)
 
 
-@dataclass(slots=True)
-class Strand:
+class Strand(Struct):
     """The facts of a strand's connections, and until when (ns since 1970) its client was alive for certain."""
 
     facts: Facts
@@ -63,8 +63,7 @@ class Strand:
         return Strand(self.facts + other.facts, max(self.alive, other.alive))
 
 
-@dataclass(slots=True)
-class Pool:
+class Pool(Struct):
     """Strands within a budget.
 
     budget: the most strands. level: the most strands of one address; it starts unlimited and only ever sinks, as more
@@ -126,8 +125,7 @@ def _lot(value: object) -> bytes:
     return blake2b(repr(value).encode("utf-8", "surrogatepass"), digest_size=12).digest()
 
 
-@dataclass(slots=True)
-class TraceFacts:
+class TraceFacts(Struct):
     """Everything that is known before clients are told apart.
 
     clients: strands of kinds CLIENT and LOCK. bystanders: of kinds HELPER and SILENT. endpoints: (address, port) that

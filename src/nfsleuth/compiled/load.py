@@ -10,7 +10,6 @@ import ctypes
 import hashlib
 import json
 import os
-import subprocess
 import sys
 import tempfile
 import threading
@@ -62,6 +61,20 @@ def _spelled_dtype(dtype: np.dtype[Any]) -> Any:
     return dtype.str
 
 
+# The text of each dtype by its id. The dtype is kept, so that its id stands for it: equal ones may differ in alignment.
+_TEXTS: dict[int, tuple[np.dtype[Any], str]] = {}
+
+
+def _text(kind: Kind) -> str:
+    """`spelled` as text, remembered: that of a tracker's state takes a millisecond, and four kernels take it."""
+    name, dtype, dimensions = kind
+    if dtype is None:
+        return name
+    if id(dtype) not in _TEXTS:
+        _TEXTS[id(dtype)] = dtype, repr((_spelled_dtype(dtype), dtype.isalignedstruct))
+    return f"{name} {dimensions} {_TEXTS[id(dtype)][1]}"
+
+
 class Entry:
     """A kernel whose machine code takes its place at the first call. Equal types of arguments share it."""
 
@@ -90,7 +103,7 @@ class Entry:
 
 def _stem(entry: Entry, kinds: Sequence[Kind]) -> Path:
     """The files of a kernel in the cache, without their endings."""
-    digest = hashlib.sha256(repr([FORMAT, _processor(), [spelled(k) for k in kinds]]).encode())
+    digest = hashlib.sha256(repr([FORMAT, _processor(), [_text(k) for k in kinds]]).encode())
     return _folder() / f"{entry.qualified}-{digest.hexdigest()[:24]}"
 
 
@@ -133,6 +146,8 @@ def build_missing(wanted: Sequence[tuple[Entry, Sequence[Kind]]]) -> None:
             missing.setdefault(entry.module, []).append(job)
     if not missing:
         return
+    import subprocess
+
     environment = {**os.environ, "NFSLEUTH_KERNELS": "build"}
     children = []
     for module, jobs in missing.items():

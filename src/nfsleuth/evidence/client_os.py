@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from nfsleuth.clients.facts import Facts, Household
 from nfsleuth.evidence.once import once_per_client
@@ -43,8 +44,7 @@ NLM_OWNER = re.compile(rb"^\d+@.")  # fs/lockd/clntproc.c: pid@nodename
 UPTIME_SLACK = 3.0  # s between a stamp that counts seconds and the capture's clock: stamps are whole seconds
 
 
-@dataclass(frozen=True, slots=True)
-class ClientOs:
+class ClientOs(Struct, frozen=True):
     """The client software. `sure`: its own words say so; otherwise its habits suggest it. "" name: not known."""
 
     name: str

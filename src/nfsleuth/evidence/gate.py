@@ -7,8 +7,9 @@ is found the MAC is the client's own.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
+
+from msgspec import Struct
 
 from nfsleuth.clients.facts import Facts, Household
 from nfsleuth.evidence.addresses import is_locally_administered, mac_number, parse, same, subnet
@@ -37,8 +38,7 @@ class Owner(StrEnum):
     NONE = "none"
 
 
-@dataclass(frozen=True, slots=True)
-class Gate:
+class Gate(Struct, frozen=True):
     """Whose MAC was seen, and how that is known."""
 
     owner: Owner

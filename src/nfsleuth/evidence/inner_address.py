@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from enum import StrEnum
+
+from msgspec import Struct
 
 from nfsleuth.clients.facts import Facts, Household
 from nfsleuth.evidence.addresses import IPAddress, embedded_mac, is_nowhere, is_private, parse, universal
@@ -33,8 +34,7 @@ class Against(StrEnum):
     PUBLIC = "public"  # another, public one
 
 
-@dataclass(frozen=True, slots=True)
-class Inner:
+class Inner(Struct, frozen=True):
     """One inner address. `where`: the field that held it. `mac`: of its EUI-64, if any."""
 
     where: str

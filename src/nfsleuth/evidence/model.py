@@ -7,8 +7,9 @@ Weights are natural-log likelihood ratios ("nats": 2.3 nats are odds of 10 to 1)
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from enum import StrEnum
+
+from msgspec import Struct, field
 
 
 class State(StrEnum):
@@ -47,8 +48,7 @@ class Group(StrEnum):
     TIMING = "timing"  # handshake latency, rates
 
 
-@dataclass(frozen=True, slots=True)
-class Evidence:
+class Evidence(Struct, frozen=True):
     """One observation and what it means.
 
     rule: name of the heuristic's module. says: what it means, a few words. seen: the raw observation, always.

@@ -30,9 +30,11 @@ import csv
 import ipaddress
 import re
 import tomllib
-from dataclasses import dataclass, replace
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from nfsleuth.errors import NfsleuthError
 from nfsleuth.evidence import data
@@ -64,8 +66,7 @@ SCOPES = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class MacPrefix:
+class MacPrefix(Struct, frozen=True):
     """A range of MACs, what it belongs to, and what its low bytes mean."""
 
     low: int
@@ -79,8 +80,7 @@ class MacPrefix:
     source: str = "prior"
 
 
-@dataclass(frozen=True, slots=True)
-class NatNetwork:
+class NatNetwork(Struct, frozen=True):
     """Addresses that guests have behind a well-known kind of NAT."""
 
     network: ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -92,8 +92,7 @@ class NatNetwork:
     source: str
 
 
-@dataclass(frozen=True, slots=True)
-class NamePattern:
+class NamePattern(Struct, frozen=True):
     """What a machine name may say."""
 
     pattern: str
@@ -110,8 +109,7 @@ class NamePattern:
         return _compiled(self.pattern).search(text[:LONGEST_TEXT]) is not None
 
 
-@dataclass(frozen=True, slots=True)
-class FilePattern:
+class FilePattern(Struct, frozen=True):
     """A file name that a virtualisation host uses."""
 
     pattern: str
@@ -125,8 +123,7 @@ class FilePattern:
         return _compiled(self.pattern, any_case=True).search(text[:LONGEST_TEXT]) is not None
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Rules:
+class Rules(Struct, frozen=True, eq=False):
     """All tables. User entries stand before built-in ones and win where both fit equally well.
 
     What was looked up is remembered: clients of one site have their MACs' prefixes and file names in common.

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from nfsleuth.evidence.model import Evidence, Group, State
 
@@ -39,8 +40,7 @@ def log_ratio(
     return middle, middle - error if seen else -math.inf, middle + error if elsewhere else math.inf
 
 
-@dataclass(frozen=True, slots=True)
-class Weight:
+class Weight(Struct, frozen=True):
     """What one case of a heuristic says and weighs. `source`: "lab", "prior", or a citation."""
 
     says: str

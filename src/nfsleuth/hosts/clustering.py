@@ -25,8 +25,9 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from heapq import nsmallest
+
+from msgspec import Struct, field
 
 EXACT = 10  # clients: 3^10 steps
 SPLIT = 256  # clients of a component whose pairs are all looked at
@@ -45,8 +46,7 @@ def probability(nats: float) -> float:
     return 1 / (1 + math.exp(-nats)) if nats > 0 else math.exp(nats) / (1 + math.exp(nats))
 
 
-@dataclass(frozen=True, slots=True)
-class Clique:
+class Clique(Struct, frozen=True):
     """`members` with a share each: every pair in it weighs `same` times both shares, or `differ` times both if their
     labels differ, which is at most 0. labels: of each member; one for all if empty. stronger: in place of `same`."""
 
@@ -69,8 +69,7 @@ class Clique:
         return nats * self.members[a] * self.members[b]
 
 
-@dataclass
-class Weights:
+class Weights(Struct, dict=True):
     """The weight of every pair of `count` clients: `base` + all cliques that they share + `pairs`.
 
     base: of any pair, at most 0. pairs: (a, b) with a < b.

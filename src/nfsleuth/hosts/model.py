@@ -6,8 +6,9 @@ Weights are nats, natural logarithms of P(seen | one host) / P(seen | two hosts)
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import NamedTuple
+
+from msgspec import Struct, field
 
 from nfsleuth.clients.facts import Facts, Household
 from nfsleuth.evidence.model import Evidence, State
@@ -29,8 +30,7 @@ class Weight(NamedTuple):
 NOTHING = Weight(0.0, "prior")
 
 
-@dataclass(frozen=True, slots=True)
-class Member:
+class Member(Struct, frozen=True):
     """A client, and what the verdict about it says. The fields are those of `verdict.model.Verdict`."""
 
     id: str
@@ -44,8 +44,7 @@ class Member:
         return {row.host for row in self.evidence if row.counted and row.host}
 
 
-@dataclass(frozen=True, slots=True)
-class Scene:
+class Scene(Struct, frozen=True):
     """Everything that a sign may look at. known: imported tables. link_speed: bits per second that no host's cable
     exceeds, 0 if nobody said."""
 
@@ -64,8 +63,7 @@ def by_address(scene: Scene) -> dict[str, list[int]]:
     return found
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(Struct, frozen=True):
     """Where a sign puts one client. Pairs at one `name` are moved by the sign's `same`, others by its `differ`.
 
     share: 0..1, how much the sign holds for this client; a pair's weight is scaled by both. seen: the raw observation.
@@ -79,8 +77,7 @@ class Place:
     words: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Sign:
+class Sign(Struct, frozen=True):
     """One heuristic's word on all clients that it can place: by number of the member.
 
     same, differ: for pairs at one place and at two. stronger: places whose pairs get another weight than `same`.
@@ -118,8 +115,7 @@ def _frames(*places: Place) -> tuple[int, ...]:
     return tuple(sorted({frame for place in places for frame in place.frames}))[:4]
 
 
-@dataclass(frozen=True, slots=True)
-class Tie:
+class Tie(Struct, frozen=True):
     """One heuristic's word on one pair of members: what a place cannot say, such as that two clocks run alike."""
 
     a: int
@@ -135,8 +131,7 @@ class Tie:
         return PairSign(self.rule, self.says, self.weight.nats, self.seen, self.frames, self.weight.source)
 
 
-@dataclass(frozen=True, slots=True)
-class PairSign:
+class PairSign(Struct, frozen=True):
     """A piece of evidence about two clients: rule, what it means, nats (negative: two hosts), the raw observation."""
 
     rule: str
@@ -147,8 +142,7 @@ class PairSign:
     source: str
 
 
-@dataclass(frozen=True, slots=True)
-class Pair:
+class Pair(Struct, frozen=True):
     """Two clients that some sign is about. weight: nats in all, what is likely beforehand included."""
 
     a: str  # ids
@@ -158,8 +152,7 @@ class Pair:
     signs: tuple[PairSign, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Host:
+class Host(Struct, frozen=True):
     """Clients that run on one physical machine."""
 
     id: str
@@ -168,8 +161,7 @@ class Host:
     because: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Grouping:
+class Grouping(Struct, frozen=True):
     """What was found. pairs: those that some sign is about, the surest first; pairs_left: more that were not listed.
 
     notes: what a user should know about imported tables, in words.

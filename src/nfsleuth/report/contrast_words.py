@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
+from msgspec import Struct
 
 from nfsleuth.contrast.observe import MOST_OPERATIONS
 from nfsleuth.contrast.questions import as_text, shown
@@ -18,8 +18,7 @@ VALUES_SHOWN = 3  # values per label
 CUT_SHOWN = 4  # kinds of messages that are named
 
 
-@dataclass(frozen=True, slots=True)
-class Side:
+class Side(Struct, frozen=True):
     """What the clients of one label show in a field. values: text and how many clients show it, most first."""
 
     label: str

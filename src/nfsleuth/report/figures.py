@@ -11,8 +11,9 @@ import io
 import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ParamSpec
+
+from msgspec import Struct
 
 from nfsleuth.bandwidth.numbers import Interval
 from nfsleuth.bandwidth.plan import LARGE, human
@@ -383,8 +384,7 @@ def label(text: str, width: int = LABEL) -> str:
     return shortened(visible(text).encode("ascii", "backslashreplace").decode(), width)
 
 
-@dataclass(frozen=True, slots=True)
-class Grid:
+class Grid(Struct, frozen=True):
     """A heat map: a value for each row and column, None where there is none. digits: behind the point."""
 
     title: str

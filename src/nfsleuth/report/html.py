@@ -7,9 +7,10 @@ from a capture goes through `escape.visible` and Jinja's escaping, and the page 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from nfsleuth.bandwidth.plan import human
 from nfsleuth.clients.rates import LIMITS, Limit
@@ -25,8 +26,7 @@ if TYPE_CHECKING:
 MOST_DRAWN = 40  # clients whose rates are drawn
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(Struct, frozen=True):
     """One piece of evidence as a step of the waterfall; `left` and `width` are per cent of the bar's column."""
 
     weighed: Weighed

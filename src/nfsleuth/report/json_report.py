@@ -2,6 +2,7 @@
 
 `states` has every hypothesis and sums to 1; the answers `unknown` and `conflict` are not hypotheses and are not in it.
 Times are RFC 3339 text in UTC, frame numbers are Wireshark's, weights are nats, rates are 10⁶ bytes per second.
+States and groups stand for themselves: a `StrEnum` is text, and asking hundreds of them for their value takes a while.
 """
 
 from __future__ import annotations
@@ -76,11 +77,11 @@ def client(verdict: Verdict) -> dict[str, Any]:
         "names": words.names(verdict),
         "nfs_versions": words.versions(verdict),
         "implementation": words.implementation(verdict),
-        "state": verdict.state.value,
-        "leading": verdict.leading.value,
+        "state": verdict.state,
+        "leading": verdict.leading,
         "sure": _rounded(verdict.sure),
         "virtual": _rounded(verdict.virtual),
-        "states": {state.value: _rounded(p) for state, p in words.ranked(verdict)},
+        "states": {state: _rounded(p) for state, p in words.ranked(verdict)},
         "platform": {"name": platform.name, "probability": _rounded(platform.probability)} if platform else None,
         "host": verdict.host,
         "because": verdict.because,
@@ -134,14 +135,14 @@ def evidence(row: Weighed) -> dict[str, Any]:
     it = row.evidence
     return {
         "rule": it.rule,
-        "group": it.group.value,
+        "group": it.group,
         "says": it.says,
         "weight": round(row.weight, 4),
         "seen": it.seen,
         "frames": list(it.frames),
         "counted": it.counted,
         "why_not": it.why_not,
-        "toward": {state.value: round(nats, 4) for state, nats in it.toward.items()},
+        "toward": {state: round(nats, 4) for state, nats in it.toward.items()},
         "platform": {name: round(nats, 4) for name, nats in it.platform.items()},
         "virtual": round(it.virtual, 4),
         "host": it.host or None,

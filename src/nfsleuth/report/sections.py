@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from nfsleuth.report.escape import visible
 
 
-@dataclass(frozen=True, slots=True)
-class Picture:
+class Picture(Struct, frozen=True):
     """A figure that somebody else drew. svg: the text of an ``<svg>`` element, trusted. name: of a file for it."""
 
     title: str
@@ -18,8 +18,7 @@ class Picture:
     name: str = "figure"
 
 
-@dataclass(frozen=True, slots=True)
-class Table:
+class Table(Struct, frozen=True):
     """Rows of text under titles; `numbers`: columns that are aligned on the right."""
 
     titles: tuple[str, ...]
@@ -27,8 +26,7 @@ class Table:
     numbers: frozenset[int] = frozenset()
 
 
-@dataclass(frozen=True, slots=True)
-class Section:
+class Section(Struct, frozen=True):
     """What stands under one title, in this order: what it is, a table, what follows from it."""
 
     title: str

@@ -10,10 +10,11 @@ files have the same figures, which are made here.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import cache, partial
 from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
+
+from msgspec import Struct, field
 
 from nfsleuth.bandwidth.numbers import Interval
 from nfsleuth.bandwidth.plan import LARGE, human
@@ -59,8 +60,7 @@ class Drawing(NamedTuple):
     draw: Callable[[], Figure]
 
 
-@dataclass(frozen=True, slots=True)
-class Study:
+class Study(Struct, frozen=True):
     """What was measured.
 
     runs: one per configuration, with its label ("native", "virtio bridged", ...). rates: what a capture told of the

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from nfsleuth.evidence.model import State
 from nfsleuth.report import words
@@ -35,8 +37,7 @@ _COLOURS = {  # SGR parameters (ECMA-48 section 8.3.117)
 }
 
 
-@dataclass(frozen=True, slots=True)
-class _Column:
+class _Column(Struct, frozen=True):
     title: str
     cells: list[str]
     right: bool = False

@@ -155,7 +155,7 @@ def instant(ns: int | None) -> str | None:
         return None
     whole, rest = divmod(ns, 1_000_000_000)
     try:
-        return f"{datetime.fromtimestamp(whole, UTC):%Y-%m-%dT%H:%M:%S}.{rest:09d}Z"
+        return f"{datetime.fromtimestamp(whole, UTC).replace(tzinfo=None).isoformat()}.{rest:09d}Z"
     except (OverflowError, ValueError, OSError):  # a capture may say the year 292277026596
         return None
 

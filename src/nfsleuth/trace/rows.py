@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
 import numpy as np
+from msgspec import Struct, field
 
 from nfsleuth.trace.tables import CLOCK, INTERVAL
 
 
-@dataclass(frozen=True, slots=True)
-class Rows:
+class Rows(Struct, frozen=True):
     """Rows since the last call of the tracker (dtypes: `trace.tables`).
 
     connections: CONNECTION[n], those that ended, were dropped for want of space, or (at the end, in a snapshot) all.

@@ -8,11 +8,11 @@ handed out.
 from __future__ import annotations
 
 import secrets
-from dataclasses import dataclass
 from enum import IntEnum
 from functools import cache
 
 import numpy as np
+from msgspec import Struct
 
 from nfsleuth.trace import tables
 from nfsleuth.wire.packet import PACKET
@@ -232,8 +232,7 @@ RECENT = 1 << 14
 LARGEST_FRAME = 262_144  # what a reader hands out at most (MAXIMUM_SNAPLEN of libpcap)
 
 
-@dataclass(frozen=True, slots=True)
-class Budget:
+class Budget(Struct, frozen=True):
     """How much a tracker may remember. All sizes are numbers of rows, powers of 2.
 
     With the defaults the tables take about 130 MB of address space, of which only what is used becomes memory.

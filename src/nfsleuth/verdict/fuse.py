@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from functools import lru_cache
+
+from msgspec import Struct
 
 from nfsleuth.evidence.model import HYPOTHESES, Evidence, Group, State
 from nfsleuth.verdict.priors import Priors
@@ -46,8 +47,7 @@ NUMBER = {state: number for number, state in enumerate(HYPOTHESES)}
 NATIVE, BRIDGED = NUMBER[State.NATIVE], NUMBER[State.BRIDGED]
 
 
-@dataclass(frozen=True, slots=True)
-class Belief:
+class Belief(Struct, frozen=True):
     """What the evidence comes to. `groups`: nats per group and state after the restraints of a group."""
 
     states: dict[State, float]
@@ -57,8 +57,7 @@ class Belief:
     virtual: float
 
 
-@dataclass(frozen=True, slots=True)
-class Leaning:
+class Leaning(Struct, frozen=True):
     """The part of a belief that groups alone decide. `sure`: probability of the leading state."""
 
     leading: State

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from msgspec import Struct, field
 
 from nfsleuth.clients.facts import Facts
 from nfsleuth.evidence.model import Evidence, State
@@ -15,8 +16,7 @@ if TYPE_CHECKING:
     from nfsleuth.bandwidth.profile import Profile
 
 
-@dataclass(frozen=True, slots=True)
-class Weighed:
+class Weighed(Struct, frozen=True):
     """An Evidence row with what it came to.
 
     weight: nats by which it alone moves the odds of the client's most likely state (of `Verdict.leading`), after caps;
@@ -27,16 +27,14 @@ class Weighed:
     weight: float
 
 
-@dataclass(frozen=True, slots=True)
-class Platform:
+class Platform(Struct, frozen=True):
     """The most likely hypervisor or cloud."""
 
     name: str
     probability: float
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(Struct, frozen=True):
     """What one client is.
 
     state: the answer, `UNKNOWN` and `CONFLICT` included. leading: the most likely hypothesis, whatever the answer.
@@ -63,8 +61,7 @@ class Verdict:
         return self.states[self.leading]
 
 
-@dataclass(frozen=True, slots=True)
-class Capture:
+class Capture(Struct, frozen=True):
     """What was read, and what was odd about it."""
 
     path: str
@@ -77,8 +74,7 @@ class Capture:
     oddity_frames: dict[str, int] = field(default_factory=dict)  # frame where each was first seen
 
 
-@dataclass(frozen=True, slots=True)
-class Report:
+class Report(Struct, frozen=True):
     """Everything that `identify` found. `nfsleuth.report` renders it."""
 
     captures: tuple[Capture, ...]

@@ -12,9 +12,11 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
+
+from msgspec import to_builtins
 
 from nfsleuth.bandwidth.active.stores import WARM, Cache
 from nfsleuth.bandwidth.plan import Plan, Step, human, time_left
@@ -117,7 +119,7 @@ def _start(job: Job) -> subprocess.Popen[str]:
         "timeout": job.timeout,
     }  # fmt: skip
     with suppress(BrokenPipeError):
-        worker.stdin.write(json.dumps(request | asdict(job.plan)) + "\n")
+        worker.stdin.write(json.dumps(request | to_builtins(job.plan)) + "\n")
         worker.stdin.close()
     return worker
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
+
+from msgspec import Struct, field
 
 from nfsleuth.errors import Exit, NfsleuthError
 from nfsleuth.evidence.addresses import mac_number, mac_text
@@ -18,16 +19,14 @@ MOST_ENTRIES = 1 << 20  # of a file
 LONGEST = 256  # characters kept of a name
 
 
-@dataclass(frozen=True, slots=True)
-class Switch:
+class Switch(Struct, frozen=True):
     """The forwarding table of one switch. ports: name of a port -> MACs that were learnt there, "52:54:00:12:34:56"."""
 
     name: str
     ports: Mapping[str, frozenset[str]]
 
 
-@dataclass(frozen=True, slots=True)
-class AtPort:
+class AtPort(Struct, frozen=True):
     """Who says by LLDP (IEEE 802.1AB) that it is at the other end of a port.
 
     bridge, router, station: capabilities that it has enabled (section 8.5.8).
@@ -40,8 +39,7 @@ class AtPort:
     station: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Guest:
+class Guest(Struct, frozen=True):
     """A line of an inventory: a guest of `host`, or the host itself (`name` "")."""
 
     host: str
@@ -50,8 +48,7 @@ class Guest:
     addresses: frozenset[str] = frozenset()
 
 
-@dataclass(frozen=True, slots=True)
-class Known:
+class Known(Struct, frozen=True):
     """Everything that was imported. at_ports: (file's name of the switch, port) -> its neighbour."""
 
     switches: tuple[Switch, ...] = ()
