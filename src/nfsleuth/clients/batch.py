@@ -300,7 +300,7 @@ class Batch:
         programs = columns.count_bits(carried, PROGRAMS)
         versions = columns.count_bits(c["versions"], VERSIONS)
         flavors = columns.count_bits(c["flavors"], FLAVORS)
-        ports = columns.count((every, port)).seen(int)
+        ports = columns.count((every, port)).seen(int)  # may be those of NFS as well: nothing changes what was counted
         for name, seen in (
             ("ports", ports),
             ("nfs_ports", ports if nfs.all() else columns.count((nfs, port)).seen(int)),
