@@ -63,8 +63,8 @@ def subnet(text: str) -> str:
     if address is None:
         return ""
     if address.version == 4:
-        return str(ipaddress.IPv4Network((int(address), 24), strict=False))
-    return str(ipaddress.IPv6Network((int(address), 64), strict=False))
+        return f"{ipaddress.IPv4Address(int(address) >> 8 << 8)}/24"
+    return f"{ipaddress.IPv6Address(int(address) >> 64 << 64)}/64"
 
 
 def embedded_mac(address: IPAddress) -> str | None:

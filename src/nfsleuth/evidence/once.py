@@ -22,12 +22,15 @@ def once_per_client(work: Callable[[Facts, Household, *Tables], T]) -> Callable[
 
     @functools.wraps(work)
     def remembered(client: Facts, around: Household, *tables: *Tables) -> T:
-        known: dict[tuple[int, ...], tuple[T, Any]] = around.memo.setdefault(name, {})
+        # Asked some 30 times per client, so each look-up is done once.
+        memo: dict[tuple[int, ...], tuple[T, Any]] | None = around.memo.get(name)
+        known = around.memo.setdefault(name, {}) if memo is None else memo
         key = (id(client), *map(id, tables))
-        if key not in known:
+        found = known.get(key)
+        if found is None:
             # The arguments are kept as well: as long as they live, nothing else can have their ids.
-            known[key] = work(client, around, *tables), (client, tables)
-        return known[key][0]
+            found = known[key] = work(client, around, *tables), (client, tables)
+        return found[0]
 
     return remembered
 

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 
 LONGEST_TEXT = 1024  # characters of a capture's text that a pattern sees
 REMEMBERED = 4096  # look-ups of one kind: a name or MAC that comes again is near
+TABLES = 8  # `Rules` whose tables are kept in order: a process has one or two
 
 # What a MAC prefix belongs to. `mac_prefix` gives each its weight.
 SCOPES = (
@@ -171,9 +172,9 @@ class Rules:
         return _mac(self, mac)
 
     def nat(self, address: IPAddress) -> NatNetwork | None:
-        """The narrowest NAT network that holds `address`."""
-        fitting = [n for n in self.nats if n.network.version == address.version and address in n.network]
-        return max(fitting, key=lambda n: n.network.prefixlen, default=None)
+        """The narrowest NAT network that holds `address`; of equal ones the first."""
+        number = int(address)
+        return next((n for low, high, n in _nats(self, address.version) if low <= number <= high), None)
 
     def file(self, name: str) -> FilePattern | None:
         """The first pattern that file name `name` matches."""
@@ -181,7 +182,7 @@ class Rules:
 
     def gateway(self, address: IPAddress) -> NatNetwork | None:
         """The NAT network in which `address` is the host."""
-        return next((n for n in self.nats if n.gateway == address), None)
+        return _gateways(self).get(address)
 
 
 @lru_cache(maxsize=REMEMBERED)
@@ -189,8 +190,33 @@ def _mac(rules: Rules, mac: str) -> MacPrefix | None:
     number = mac_number(mac)
     if number is None:
         return None
-    fitting = [p for p in rules.macs if p.low <= number <= p.high]
-    return min(fitting, key=lambda p: p.high - p.low, default=None)
+    return next((p for low, high, p in _macs(rules) if low <= number <= high), None)
+
+
+# Tables as ranges of numbers, the narrowest first: a look-up ends at the first that fits.
+
+
+@lru_cache(maxsize=TABLES)
+def _macs(rules: Rules) -> tuple[tuple[int, int, MacPrefix], ...]:
+    return tuple((p.low, p.high, p) for p in sorted(rules.macs, key=lambda p: p.high - p.low))
+
+
+@lru_cache(maxsize=TABLES)
+def _nats(rules: Rules, version: int) -> tuple[tuple[int, int, NatNetwork], ...]:
+    nats = sorted(rules.nats, key=lambda n: -n.network.prefixlen)
+    return tuple(
+        (int(n.network.network_address), int(n.network.broadcast_address), n)
+        for n in nats
+        if n.network.version == version
+    )
+
+
+@lru_cache(maxsize=TABLES)
+def _gateways(rules: Rules) -> dict[IPAddress, NatNetwork]:
+    found: dict[IPAddress, NatNetwork] = {}
+    for network in rules.nats:
+        found.setdefault(network.gateway, network)
+    return found
 
 
 @lru_cache(maxsize=REMEMBERED)

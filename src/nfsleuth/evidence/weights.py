@@ -68,7 +68,7 @@ class Weight:
             says=says or self.says,
             seen=seen,
             toward={state: clipped(nats * factor) for state, nats in self.toward.items()},
-            platform=dict(self.platform) | dict(platform or {}),
+            platform={**self.platform, **platform} if platform else self.platform,
             virtual=self.virtual * factor,
             host=host,
             frames=frames,
