@@ -97,7 +97,7 @@ def test_pairs_are_bounded():
     found = grouped(*members)
     assert len(found.hosts[0].clients) == 300
     assert len(found.pairs) == MOST_PAIRS
-    assert found.pairs_left == 300 * 299 // 2 - MOST_PAIRS
+    assert found.pairs.left == 300 * 299 // 2 - MOST_PAIRS
 
 
 def test_verdicts_carry_their_host():

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Any, TypeVar, TypeVarTuple
+from typing import TypeVar, TypeVarTuple
 
 from nfsleuth.clients.facts import Facts, Household
 
@@ -22,14 +22,14 @@ def once_per_client(work: Callable[[Facts, Household, *Tables], T]) -> Callable[
 
     @functools.wraps(work)
     def remembered(client: Facts, around: Household, *tables: *Tables) -> T:
-        # Asked some 30 times per client, so each look-up is done once.
-        memo: dict[tuple[int, ...], tuple[T, Any]] | None = around.memo.get(name)
-        known = around.memo.setdefault(name, {}) if memo is None else memo
-        key = (id(client), *map(id, tables))
+        known: dict[tuple[int, tuple[*Tables]], tuple[T, Facts]] | None = around.memo.get(name)
+        if known is None:
+            known = around.memo[name] = {}
+        key = id(client), tables
         found = known.get(key)
         if found is None:
-            # The arguments are kept as well: as long as they live, nothing else can have their ids.
-            found = known[key] = work(client, around, *tables), (client, tables)
+            # The client is kept as well: as long as it lives, nothing else can have its id.
+            found = known[key] = work(client, around, *tables), client
         return found[0]
 
     return remembered

@@ -60,7 +60,6 @@ def conclude(
         profile=tables.profile,
         link=tables.link,
         pairs=grouping.pairs,
-        pairs_left=grouping.pairs_left,
         notes=grouping.notes,
     )
 
