@@ -312,10 +312,10 @@ class _Entry:
             raise self.fail(f"{field} must be a number of nats from {low:g} to {STRONGEST}, not {value!r}")
         return float(value)
 
-    def pattern(self) -> str:
+    def pattern(self, *, any_case: bool = False) -> str:
         pattern = self.text("pattern")
         try:
-            re.compile(pattern)
+            _compiled(pattern, any_case=any_case)
         except (re.error, RecursionError, OverflowError) as error:
             raise self.fail(f"pattern {pattern!r} is not a regular expression ({error}); mend it") from error
         return pattern
@@ -393,7 +393,7 @@ def _toml_name(entry: _Entry) -> NamePattern:
 
 def _toml_file(entry: _Entry) -> FilePattern:
     result = FilePattern(
-        pattern=entry.pattern(),
+        pattern=entry.pattern(any_case=True),
         says=entry.text("says", "disk image of a guest"),
         weight=entry.nats("weight", 3.0),
         platform=entry.text("platform", ""),

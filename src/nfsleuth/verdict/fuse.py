@@ -8,7 +8,7 @@ all together by at most 9. And no probability comes within 1 in 10,000 of certai
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -80,11 +80,10 @@ def by_group(rows: Iterable[Evidence]) -> Groups:
     return _named(_pulls(_words(rows)))
 
 
-def moved(state: State, rows: Iterable[Evidence], priors: Priors) -> list[float]:
-    """Nats by which each row alone moves the odds of `state`."""
-    expected = _in_order(priors)
-    before = _odds(state, (), expected)
-    return [_odds(state, _words((row,)), expected) - before if row.counted and row.toward else 0.0 for row in rows]
+def moved(state: State, rows: Sequence[Evidence], priors: Priors) -> list[float]:
+    """Nats by which each row alone moves the odds of `state`; 0 of rows that were set aside."""
+    alone = iter(_alone(state, _words(rows), _in_order(priors)))
+    return [next(alone) if row.counted else 0.0 for row in rows]
 
 
 def _words(rows: Iterable[Evidence]) -> tuple[Word, ...]:
@@ -144,6 +143,12 @@ def _fused(words: tuple[Word, ...], priors: Nats) -> Belief:
     led = _leaning(items, priors)
     without = tuple((group, _leaning(tuple(p for p in items if p[0] is not group), priors)) for group in pulls)
     return Belief(states, _named(pulls), led.leading, led.answer, _virtual(words, states), without)
+
+
+@lru_cache(maxsize=1024)
+def _alone(state: State, words: tuple[Word, ...], priors: Nats) -> tuple[float, ...]:
+    before = _odds(state, (), priors)
+    return tuple([_odds(state, (word,), priors) - before for word in words])
 
 
 @lru_cache(maxsize=4096)
