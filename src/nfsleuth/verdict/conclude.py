@@ -103,7 +103,7 @@ def _verdict(
     belief: Belief,
     reasons: tuple[Weighed, ...],
     platform: Platform | None,
-    turns: tuple[str, ...] = (),
+    changes: tuple[str, ...] = (),
 ) -> Verdict:
     return Verdict(
         id=name,
@@ -115,5 +115,5 @@ def _verdict(
         platform=platform,
         because=because(reasons, belief.answer),
         weighed=reasons,
-        flips=turns,
+        flips=changes,
     )
