@@ -55,7 +55,7 @@ EXCEPTIONS = {
     ("sharing.tally", "secrets"): "the seed of its hash table, as of the tracker's",
     ("evidence.registry", "importlib"): "finds the heuristics: modules of the packages themselves",
     ("evidence.registry", "pkgutil"): "the same",
-    ("evidence.data", "importlib"): "the tables that come with the package, read as resources",
+    ("evidence.data", "pkgutil"): "the tables that come with the package, read as resources",
     ("report.csv_report", "io"): "StringIO, text in memory",
     ("report.figures", "io"): "BytesIO and StringIO, files in memory",
 }  # fmt: skip

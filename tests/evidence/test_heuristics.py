@@ -412,6 +412,17 @@ class TestOpenOwnerClock:
         a, b = linux("a", open_owners=[self.owner(5 * 10**9)]), linux("b", open_owners=[self.owner(6 * 10**9)])
         assert len(observe("open_owner_clock", a, household(a, b))) == 1
 
+    @pytest.mark.parametrize(("apart", "rows"), [(50_000_000, 2), (50_000_001, 1)])
+    def test_one_kernel_ends_at_50_ms(self, apart, rows):
+        a, b = (linux(n, open_owners=[self.owner(5 * 10**9 + more)]) for n, more in (("a", 0), ("b", apart)))
+        around = household(a, b)
+        assert [len(observe("open_owner_clock", client, around)) for client in (a, b)] == [rows, rows]
+
+    def test_the_first_other_client_is_named(self):
+        boots = {"a": 0, "c": 20_000_000, "b": 10_000_000}
+        clients = [linux(n, open_owners=[self.owner(5 * 10**9 + more)]) for n, more in boots.items()]
+        assert "as c " in observe("open_owner_clock", clients[0], household(*clients))[1].seen
+
     @pytest.mark.parametrize("owner", [b"open id:", b"open id:" + b"\xff" * 16, b"Libnfs", b"open id:" + bytes(16)])
     def test_what_is_no_clock(self, owner):
         assert not observe("open_owner_clock", linux(open_owners=[owner]))

@@ -56,6 +56,43 @@ def test_nat_networks_by_length():
     assert rules.nat(parse("8.8.8.8")) is None
 
 
+MACS = st.sampled_from([p.low for p in Rules.builtin().macs] + [p.high + 1 for p in Rules.builtin().macs])
+ADDRESSES = (
+    st.ip_addresses()
+    | st.sampled_from([n.gateway for n in Rules.builtin().nats])
+    | st.sampled_from([n.network.broadcast_address for n in Rules.builtin().nats])
+)
+
+
+@given(MACS | st.integers(0, 2**48 - 1))
+def test_a_prefix_is_found_as_by_trying_all(number):
+    rules = Rules.builtin()
+    fitting = [p for p in rules.macs if p.low <= number <= p.high]
+    assert rules.mac(mac_text(number)) is min(fitting, key=lambda p: p.high - p.low, default=None)
+
+
+@given(ADDRESSES)
+def test_a_nat_network_is_found_as_by_trying_all(address):
+    rules = Rules.builtin()
+    fitting = [n for n in rules.nats if address in n.network]
+    assert rules.nat(address) is max(fitting, key=lambda n: n.network.prefixlen, default=None)
+    assert rules.gateway(address) is next((n for n in rules.nats if n.gateway == address), None)
+
+
+@given(st.ip_addresses().map(str) | st.text("0123456789abcdef.:%/ x", max_size=20))
+def test_addresses_and_subnets_are_those_of_the_library(text):
+    try:
+        address = ipaddress.ip_address(text.partition("%")[0].strip())
+    except ValueError:
+        assert parse(text) is None
+        assert subnet(text) == ""
+        return
+    address = getattr(address, "ipv4_mapped", None) or address
+    assert parse(text) == address
+    around = ipaddress.ip_network((address, 24 if address.version == 4 else 64), strict=False)
+    assert subnet(text) == str(around)
+
+
 USER = """
 [[mac]]
 prefix = "18:66:DA"

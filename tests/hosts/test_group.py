@@ -15,6 +15,7 @@ from nfsleuth.evidence import Rules
 from nfsleuth.evidence.model import State
 from nfsleuth.hosts.group import MOST_NOTES, MOST_PAIRS, group
 from nfsleuth.hosts.imports.known import Guest, Known
+from nfsleuth.hosts.model import Pairs
 from nfsleuth.verdict import conclude
 
 LAB = Path(__file__).parents[1] / "captures" / "lab"
@@ -26,6 +27,25 @@ A, B, C = "52:54:00:00:00:01", "52:54:00:00:00:02", "52:54:00:00:00:03"
 def grouped(*members, known=None, link_speed=0):
     around = scene(*members).around
     return group(members, around, Rules.builtin(), known, link_speed)
+
+
+def test_pairs_are_made_when_they_are_looked_at():
+    made = []
+
+    def make():
+        made.append(1)
+        return grouped(member(1), member(2), known=Known((switch(p1=[A, B]),))).pairs._made
+
+    pairs = Pairs(make)
+    assert not made
+    assert len(pairs) == 1
+    assert (pairs[0].a, pairs[0].b) == ("c1", "c2")
+    assert pairs[:5] == tuple(pairs) == (pairs[0],)
+    assert pairs.left == 0
+    assert made == [1]
+    assert pairs == Pairs(make) != Pairs()
+    assert Pairs() == Pairs() != ()
+    assert "c2" in repr(pairs)
 
 
 def test_nobody_and_one():
@@ -97,7 +117,7 @@ def test_pairs_are_bounded():
     found = grouped(*members)
     assert len(found.hosts[0].clients) == 300
     assert len(found.pairs) == MOST_PAIRS
-    assert found.pairs_left == 300 * 299 // 2 - MOST_PAIRS
+    assert found.pairs.left == 300 * 299 // 2 - MOST_PAIRS
 
 
 def test_verdicts_carry_their_host():

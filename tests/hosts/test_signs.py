@@ -7,6 +7,8 @@ import random
 from typing import ClassVar
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from evidence.make import BOOT, DELL, KVM, linux
 from hosts.make import busy, clock, member, posterior, said, scene, switch
@@ -14,6 +16,7 @@ from nfsleuth.clients.facts import Neighbour, Seen
 from nfsleuth.evidence.model import Evidence, Group, State
 from nfsleuth.hosts.imports.known import AtPort, Guest, Known
 from nfsleuth.hosts.signs import clock_skew, heuristics, switch_port
+from nfsleuth.hosts.signs.timelines import moments
 
 SECOND = 10**9
 NAT = {"state": State.USER_NAT, "address": "10.77.0.9", "mac": DELL}
@@ -29,6 +32,20 @@ def test_manual_pages_have_all_sections(name):
     assert places == sorted(places)
     assert text.splitlines()[0].endswith(".")
     assert name == heuristics()[name].RULE
+
+
+@given(
+    st.dictionaries(st.integers(0, 1 << 20), st.integers(0, 1 << 40), max_size=30),
+    st.integers(26, 31),
+    st.integers(26, 31),
+)
+def test_moments_are_the_runs_of_a_time_line_put_together(rates, own, asked):
+    client = member(exactly=busy(rates, own)) if rates else member()
+    found = {}
+    if own <= asked:
+        for begin, _, (octets, *_) in client.facts.rates.timeline.runs():
+            found[begin >> asked] = found.get(begin >> asked, 0) + octets
+    assert moments(client, asked) == found
 
 
 class TestUserNatAddress:

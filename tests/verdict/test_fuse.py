@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from nfsleuth.errors import NfsleuthError
 from nfsleuth.evidence.model import HYPOTHESES, Evidence, Group, State
-from nfsleuth.verdict.fuse import GROUP_CAP, TOTAL_CAP, by_group, fuse, together
+from nfsleuth.verdict.fuse import GROUP_CAP, TOTAL_CAP, by_group, fuse, moved, together
 from nfsleuth.verdict.priors import DEFAULT, complete, parse
 
 NATS = st.floats(-30, 30) | st.sampled_from([math.inf, -math.inf, math.nan])
@@ -35,6 +35,10 @@ def row(group=Group.LINK, counted=True, **toward):
     return Evidence("x", group, "", "x", named, counted=counted)
 
 
+def _only(given):
+    return [given] if given.counted else []
+
+
 @settings(max_examples=150)
 @given(ROWS, PRIORS)
 def test_probabilities_sum_to_one_and_never_reach_it(rows, priors):
@@ -51,6 +55,26 @@ def test_order_does_not_matter(rows, random):
     shuffled = list(rows)
     random.shuffle(shuffled)
     assert fuse(rows, DEFAULT) == fuse(shuffled, DEFAULT)
+
+
+@settings(max_examples=150)
+@given(ROWS, PRIORS)
+def test_a_row_moves_the_odds_as_it_does_alone(rows, priors):
+    belief = fuse(rows, priors)
+    odds = [
+        math.log(p) - math.log1p(-p) for p in (fuse(r, priors).states[belief.leading] for r in [[], *map(_only, rows)])
+    ]
+    assert moved(belief.leading, rows, priors) == [after - odds[0] for after in odds[1:]]
+
+
+@settings(max_examples=150)
+@given(ROWS, PRIORS)
+def test_each_group_is_left_out_as_if_it_had_not_been_seen(rows, priors):
+    belief = fuse(rows, priors)
+    assert [group for group, _ in belief.without] == list(belief.groups)
+    for group, led in belief.without:
+        others = fuse([row for row in rows if row.group is not group], priors)
+        assert (led.leading, led.answer, led.sure) == (others.leading, others.answer, others.states[others.leading])
 
 
 @settings(max_examples=150)

@@ -116,6 +116,9 @@ class Seen(Generic[V]):  # noqa: PLW1641 - mutable, so not hashable
     def frames(self, *values: V) -> tuple[int, ...]:
         """Frame numbers of `values` (all values if none are given), smallest first."""
         wanted = values or tuple(self.sightings)
+        if len(wanted) == 1:  # as mostly: nothing to put together
+            sighting = self.sightings.get(wanted[0])
+            return sighting.frames if sighting else ()
         found = {f for v in wanted if v in self.sightings for f in self.sightings[v].frames}
         return tuple(sorted(found))[:SAMPLES]
 

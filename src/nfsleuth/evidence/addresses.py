@@ -20,13 +20,14 @@ SITE_LOCAL = ipaddress.ip_network("fec0::/10")  # deprecated by RFC 3879; libsli
 @lru_cache(maxsize=4096)
 def parse(text: str) -> IPAddress | None:
     """The address in `text`, without its scope; an IPv4-mapped one as IPv4. None if it is none."""
+    plain = text[:LONGEST].partition("%")[0].strip()
     try:
-        address = ipaddress.ip_address(text[:LONGEST].partition("%")[0].strip())
+        if ":" not in plain:
+            return ipaddress.IPv4Address(plain)
+        address = ipaddress.IPv6Address(plain)
     except ValueError:
         return None
-    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
-        return address.ipv4_mapped
-    return address
+    return address.ipv4_mapped or address
 
 
 def universal(r_addr: str) -> IPAddress | None:
@@ -63,8 +64,8 @@ def subnet(text: str) -> str:
     if address is None:
         return ""
     if address.version == 4:
-        return str(ipaddress.IPv4Network((int(address), 24), strict=False))
-    return str(ipaddress.IPv6Network((int(address), 64), strict=False))
+        return f"{ipaddress.IPv4Address(int(address) >> 8 << 8)}/24"
+    return f"{ipaddress.IPv6Address(int(address) >> 64 << 64)}/64"
 
 
 def embedded_mac(address: IPAddress) -> str | None:

@@ -41,6 +41,7 @@ IMPLEMENTATIONS = (
 # FreeBSD: 8 bytes of the mount's file system id, then the host's UUID as text (sys/fs/nfsclient/nfs_clstate.c).
 FREEBSD_OWNER = re.compile(rb"^.{8}[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.DOTALL)
 NLM_OWNER = re.compile(rb"^\d+@.")  # fs/lockd/clntproc.c: pid@nodename
+SHOWN = tuple(chr(b) if 32 <= b < 127 else f"\\x{b:02x}" for b in range(256))  # how `short` writes each byte
 UPTIME_SLACK = 3.0  # s between a stamp that counts seconds and the capture's clock: stamps are whole seconds
 
 
@@ -84,13 +85,13 @@ def _by_word(client: Facts) -> Iterator[tuple[str, str]]:
         for start, name in IMPLEMENTATIONS:
             if implementation.startswith(start):
                 yield name, f"implementation id {domain} {implementation[:40]}"
-    if any(o.startswith(b"open id:") for o in client.open_owners):
+    if any(o.startswith(b"open id:") for o in client.open_owners.sightings):
         yield "linux", "open owners begin with 'open id:'"
-    if any(o.startswith(b"lock id:") for o in client.lock_owners):
+    if any(o.startswith(b"lock id:") for o in client.lock_owners.sightings):
         yield "linux", "lock owners begin with 'lock id:'"
     if "libnfs" in client.names:
         yield "libnfs", "AUTH_SYS machine name libnfs"
-    if any(NLM_OWNER.match(o) for o in client.nlm_owners):
+    if any(NLM_OWNER.match(o) for o in client.nlm_owners.sightings):
         yield "linux", "NLM owners are pid@name"
 
 
@@ -151,5 +152,5 @@ def macos_mac(owner: bytes) -> bytes | None:
 
 def short(text: bytes, most: int = 48) -> str:
     """Bytes as printable text, cut to `most` characters."""
-    shown = "".join(chr(b) if 32 <= b < 127 else f"\\x{b:02x}" for b in text[: most + 1])
+    shown = "".join([SHOWN[b] for b in text[: most + 1]])
     return shown if len(shown) <= most else shown[: most - 1] + "…"

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 
 from nfsleuth.clients.facts import Facts, Household
 from nfsleuth.evidence.model import Evidence, Group, State
-from nfsleuth.evidence.rules import FilePattern, Rules
+from nfsleuth.evidence.rules import Rules
 from nfsleuth.evidence.weights import Weight, set_aside
 
 RULE = "datastore_names"
@@ -30,13 +30,10 @@ PLATFORM = 3.0  # nats for the platform whose files they are, prior
 
 def observe(client: Facts, around: Household, rules: Rules) -> Iterator[Evidence]:
     """One row for all such names together."""
-    hits: list[tuple[str, FilePattern]] = []
-    for name in client.file_names:
-        pattern = rules.file(name)
-        if pattern is not None:
-            hits.append((name, pattern))
-    if not hits:
-        return
+    fitting = {name: pattern for name in client.file_names.sightings if (pattern := rules.file(name)) is not None}
+    if not fitting:
+        return  # as nearly always: before names are put in order
+    hits = [(name, fitting[name]) for name in client.file_names if name in fitting]
     names = [name for name, _ in hits]
     best = max((pattern for _, pattern in hits), key=lambda p: p.weight)
     seen = f"{len(hits)} names: {', '.join(n[:32] for n in names[:4])}"

@@ -7,6 +7,7 @@ is found the MAC is the client's own.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from enum import StrEnum
 
 from msgspec import Struct
@@ -53,12 +54,14 @@ class Gate(Struct, frozen=True):
 
 def hops(ttl: int) -> int:
     """Forwarding steps between sender and capture, from the nearest initial TTL."""
-    return next(initial for initial in INITIAL_TTLS if ttl <= initial) - ttl if 0 < ttl <= 255 else 0
+    return INITIAL_TTLS[bisect_left(INITIAL_TTLS, ttl)] - ttl if 0 < ttl <= 255 else 0
 
 
 def usual_ttl(client: Facts) -> int | None:
     """The TTL seen most; of equally frequent ones that with the fewest hops. None if no TTL was seen."""
     seen = client.ttls
+    if len(seen) == 1:  # as nearly always: no order to find
+        return next(iter(seen))
     return min(seen, key=lambda ttl: (-seen.count(ttl), hops(ttl)), default=None)
 
 

@@ -92,13 +92,12 @@ def proven_nat(client: Facts, around: Household, rules: Rules) -> Inner | None:
 def _judge(
     where: str, address: IPAddress, client: Facts, around: Household, rules: Rules, *, frames: tuple[int, ...]
 ) -> Inner:
-    source = parse(client.address)
-    network = rules.nat(address)
+    network = None
     if is_nowhere(address):
-        against, network = Against.OFF, None
-    elif address == source:
-        against, network = Against.SAME, None
-    elif network is not None:
+        against = Against.OFF
+    elif address == parse(client.address):
+        against = Against.SAME
+    elif (network := rules.nat(address)) is not None:
         against = Against.USER_NAT if network.mechanism == "user" else Against.KERNEL_NAT
     elif str(address) in _own_addresses(client, around):
         against = Against.MULTIHOMED

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Any, TypeVar, TypeVarTuple
+from typing import TypeVar, TypeVarTuple
 
 from nfsleuth.clients.facts import Facts, Household
 
@@ -22,12 +22,15 @@ def once_per_client(work: Callable[[Facts, Household, *Tables], T]) -> Callable[
 
     @functools.wraps(work)
     def remembered(client: Facts, around: Household, *tables: *Tables) -> T:
-        known: dict[tuple[int, ...], tuple[T, Any]] = around.memo.setdefault(name, {})
-        key = (id(client), *map(id, tables))
-        if key not in known:
-            # The arguments are kept as well: as long as they live, nothing else can have their ids.
-            known[key] = work(client, around, *tables), (client, tables)
-        return known[key][0]
+        known: dict[tuple[int, tuple[*Tables]], tuple[T, Facts]] | None = around.memo.get(name)
+        if known is None:
+            known = around.memo[name] = {}
+        key = id(client), tables
+        found = known.get(key)
+        if found is None:
+            # The client is kept as well: as long as it lives, nothing else can have its id.
+            found = known[key] = work(client, around, *tables), client
+        return found[0]
 
     return remembered
 

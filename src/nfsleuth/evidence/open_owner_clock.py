@@ -11,12 +11,13 @@ Source: fs/nfs/nfs4xdr.c encode_openhdr, fs/nfs/nfs4state.c nfs4_alloc_state_own
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterator
 
 from nfsleuth.clients.facts import Facts, Household
 from nfsleuth.evidence.machines import names
 from nfsleuth.evidence.model import Evidence, Group, State
-from nfsleuth.evidence.once import once_per_household
+from nfsleuth.evidence.once import once_per_client, once_per_household
 from nfsleuth.evidence.rules import Rules
 from nfsleuth.evidence.weights import Weight
 
@@ -35,7 +36,7 @@ COMPARED = 256  # clients whose boots are compared
 
 def observe(client: Facts, around: Household, rules: Rules) -> Iterator[Evidence]:
     """One row for the boot, one if another client's is the same."""
-    mine = kernel_boot(client)
+    mine = kernel_boot(client, around)
     if mine is None:
         return
     boot, owner = mine
@@ -44,24 +45,30 @@ def observe(client: Facts, around: Household, rules: Rules) -> Iterator[Evidence
     seen = f"create_time {up:.3f} s at {owner[-8:].hex()}"
     yield WEIGHTS["boot"].evidence(RULE, GROUP, seen, frames, says=f"its kernel was up {up:.0f} s")
     called = names(client, around)
-    for other, theirs in _kernel_boots(around):
-        if other is client or abs(theirs - boot) > SAME_BOOT * 1e9:
-            continue
+    for other in _booted_at(boot, around):
         other_called = names(other, around)
-        if called and other_called and not called & other_called:
+        if other is not client and called and other_called and not called & other_called:
             seen = f"same boot within {SAME_BOOT * 1000:.0f} ms as {min(other_called)[:32]} ({other.address})"
             yield WEIGHTS["one kernel"].evidence(RULE, GROUP, seen, frames)
             return
 
 
+def _booted_at(boot: int, around: Household) -> list[Facts]:
+    """Clients whose kernel began within `SAME_BOOT` of `boot` (ns since 1970), in their order."""
+    boots, slack = _kernel_boots(around), round(SAME_BOOT * 1e9)
+    near = boots[bisect_left(boots, (boot - slack, 0)) : bisect_left(boots, (boot + slack + 1, 0))]
+    return [around.clients[number] for number in sorted(number for _, number in near)]
+
+
 @once_per_household
-def _kernel_boots(around: Household) -> list[tuple[Facts, int]]:
-    """Clients whose open owners tell when their kernel began, with that time."""
-    boots = ((client, kernel_boot(client)) for client in around.clients[:COMPARED])
-    return [(client, boot[0]) for client, boot in boots if boot is not None]
+def _kernel_boots(around: Household) -> list[tuple[int, int]]:
+    """When kernels began, as open owners tell (ns since 1970), with the number of the client; in order of time."""
+    boots = ((kernel_boot(client, around), number) for number, client in enumerate(around.clients[:COMPARED]))
+    return sorted((boot[0], number) for boot, number in boots if boot is not None)
 
 
-def kernel_boot(client: Facts) -> tuple[int, bytes] | None:
+@once_per_client
+def kernel_boot(client: Facts, around: Household) -> tuple[int, bytes] | None:
     """The earliest boot (ns since 1970) that the open owners allow, and the owner that says so."""
     found = []
     for owner, sighting in client.open_owners.sightings.items():

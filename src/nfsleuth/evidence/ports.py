@@ -23,12 +23,17 @@ class PortClass(StrEnum):
 
 
 def port_class(client: Facts) -> PortClass:
+    """The class of `mounting_ports`."""
+    return class_of(mounting_ports(client))
+
+
+def class_of(seen: Seen[int]) -> PortClass:
     """One reserved port is enough for "reserved".
 
     mount.nfs probes server and portmapper from ephemeral ports first, so a client that may bind reserved ports shows
     both kinds (seen in the lab), and one that cannot shows none.
     """
-    ports = mounting_ports(client).sightings.keys()
+    ports = seen.sightings.keys()
     if not ports:
         return PortClass.NONE
     if any(p in LINUX_RESERVED for p in ports):

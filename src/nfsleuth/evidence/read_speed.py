@@ -16,7 +16,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from nfsleuth.bandwidth.plan import human
 from nfsleuth.clients.facts import Facts, Household
 from nfsleuth.evidence.model import Evidence, Group, State
 from nfsleuth.evidence.rules import Rules
@@ -78,6 +77,8 @@ def _toward(found: Recognition) -> dict[State, float]:
 
 
 def _seen(found: Recognition) -> str:
+    from nfsleuth.bandwidth.plan import human  # as above
+
     labels = ", ".join(f"{fit.label.name} p {fit.p:.2g}" for fit in found.fits[:3])
     what = f"{found.kind.operation} {human(found.kind.size)}"
     return f"own {found.own:.3g} MB/s at {what}, {found.intervals} intervals; ln ratio {found.ratio:+.2f}; {labels}"

@@ -47,6 +47,7 @@ if TYPE_CHECKING:
 
 LONGEST_TEXT = 1024  # characters of a capture's text that a pattern sees
 REMEMBERED = 4096  # look-ups of one kind: a name or MAC that comes again is near
+TABLES = 8  # `Rules` whose tables are kept in order: a process has one or two
 
 # What a MAC prefix belongs to. `mac_prefix` gives each its weight.
 SCOPES = (
@@ -168,9 +169,9 @@ class Rules(Struct, frozen=True, eq=False):
         return _mac(self, mac)
 
     def nat(self, address: IPAddress) -> NatNetwork | None:
-        """The narrowest NAT network that holds `address`."""
-        fitting = [n for n in self.nats if n.network.version == address.version and address in n.network]
-        return max(fitting, key=lambda n: n.network.prefixlen, default=None)
+        """The narrowest NAT network that holds `address`; of equal ones the first."""
+        number = int(address)
+        return next((n for low, high, n in _nats(self, address.version) if low <= number <= high), None)
 
     def file(self, name: str) -> FilePattern | None:
         """The first pattern that file name `name` matches."""
@@ -178,7 +179,7 @@ class Rules(Struct, frozen=True, eq=False):
 
     def gateway(self, address: IPAddress) -> NatNetwork | None:
         """The NAT network in which `address` is the host."""
-        return next((n for n in self.nats if n.gateway == address), None)
+        return _gateways(self).get(address)
 
 
 @lru_cache(maxsize=REMEMBERED)
@@ -186,8 +187,33 @@ def _mac(rules: Rules, mac: str) -> MacPrefix | None:
     number = mac_number(mac)
     if number is None:
         return None
-    fitting = [p for p in rules.macs if p.low <= number <= p.high]
-    return min(fitting, key=lambda p: p.high - p.low, default=None)
+    return next((p for low, high, p in _macs(rules) if low <= number <= high), None)
+
+
+# Tables as ranges of numbers, the narrowest first: a look-up ends at the first that fits.
+
+
+@lru_cache(maxsize=TABLES)
+def _macs(rules: Rules) -> tuple[tuple[int, int, MacPrefix], ...]:
+    return tuple((p.low, p.high, p) for p in sorted(rules.macs, key=lambda p: p.high - p.low))
+
+
+@lru_cache(maxsize=TABLES)
+def _nats(rules: Rules, version: int) -> tuple[tuple[int, int, NatNetwork], ...]:
+    nats = sorted(rules.nats, key=lambda n: -n.network.prefixlen)
+    return tuple(
+        (int(n.network.network_address), int(n.network.broadcast_address), n)
+        for n in nats
+        if n.network.version == version
+    )
+
+
+@lru_cache(maxsize=TABLES)
+def _gateways(rules: Rules) -> dict[IPAddress, NatNetwork]:
+    found: dict[IPAddress, NatNetwork] = {}
+    for network in rules.nats:
+        found.setdefault(network.gateway, network)
+    return found
 
 
 @lru_cache(maxsize=REMEMBERED)
@@ -283,10 +309,10 @@ class _Entry:
             raise self.fail(f"{field} must be a number of nats from {low:g} to {STRONGEST}, not {value!r}")
         return float(value)
 
-    def pattern(self) -> str:
+    def pattern(self, *, any_case: bool = False) -> str:
         pattern = self.text("pattern")
         try:
-            re.compile(pattern)
+            _compiled(pattern, any_case=any_case)
         except (re.error, RecursionError, OverflowError) as error:
             raise self.fail(f"pattern {pattern!r} is not a regular expression ({error}); mend it") from error
         return pattern
@@ -364,7 +390,7 @@ def _toml_name(entry: _Entry) -> NamePattern:
 
 def _toml_file(entry: _Entry) -> FilePattern:
     result = FilePattern(
-        pattern=entry.pattern(),
+        pattern=entry.pattern(any_case=True),
         says=entry.text("says", "disk image of a guest"),
         weight=entry.nats("weight", 3.0),
         platform=entry.text("platform", ""),

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from nfsleuth.clients.facts import Facts, Household
 from nfsleuth.evidence.client_os import software
 from nfsleuth.evidence.model import Evidence, Group, State
-from nfsleuth.evidence.ports import PortClass, mounting_ports, port_class
+from nfsleuth.evidence.ports import PortClass, class_of, mounting_ports
 from nfsleuth.evidence.rules import Rules
 from nfsleuth.evidence.weights import Weight, set_aside
 
@@ -45,10 +45,10 @@ WEIGHTS = {
 
 def observe(client: Facts, around: Household, rules: Rules) -> Iterator[Evidence]:
     """One row, set aside where the client's software uses ephemeral ports anyway."""
-    kind = port_class(client)
+    ports = mounting_ports(client)
+    kind = class_of(ports)
     if kind is PortClass.NONE:
         return
-    ports = mounting_ports(client)
     shown = sorted(ports.sightings)
     seen = f"ports {', '.join(map(str, shown[:6]))}{' ...' if len(shown) > 6 else ''}"
     frames = ports.frames(*shown[:6])

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from itertools import chain, combinations
 
 from nfsleuth.clients.facts import Household
@@ -19,7 +20,7 @@ from nfsleuth.evidence.rules import Rules
 from nfsleuth.hosts import signs
 from nfsleuth.hosts.clustering import Clique, Weights, cluster, probability
 from nfsleuth.hosts.imports.known import Known
-from nfsleuth.hosts.model import PRIOR, Grouping, Host, Member, Pair, Scene, Sign, Tie
+from nfsleuth.hosts.model import PRIOR, Grouping, Host, Member, Pair, Pairs, Scene, Sign, Tie
 from nfsleuth.hosts.signs.switch_port import uplinks
 
 SUREST = 0.9999  # as `verdict.fuse`
@@ -46,8 +47,7 @@ def group(
         Host(f"host-{n}", tuple(ids[m] for m in one), _sureness(weights, one), _because(one, placed, tied))
         for n, one in enumerate(groups, 1)
     )
-    pairs, left = _pairs(ids, weights, placed, tied)
-    return Grouping(hosts, pairs, left, tuple(_notes(scene)))
+    return Grouping(hosts, Pairs(partial(_pairs, ids, weights, placed, tied)), tuple(_notes(scene)))
 
 
 def weigh(count: int, placed: Sequence[Sign], tied: Sequence[Tie]) -> Weights:

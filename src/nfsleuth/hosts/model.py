@@ -5,8 +5,9 @@ Weights are nats, natural logarithms of P(seen | one host) / P(seen | two hosts)
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+from typing import NamedTuple, overload
 
 from msgspec import Struct, field
 
@@ -152,6 +153,42 @@ class Pair(Struct, frozen=True):
     signs: tuple[PairSign, ...]
 
 
+class Pairs(Sequence[Pair]):  # noqa: PLW1641 - holds what is not hashable
+    """Pairs of clients that some sign is about, the surest first. They are made when they are first looked at: there
+    are many, and few commands show them.
+
+    make: the pairs, and how many more there are that are not listed.
+    """
+
+    def __init__(self, make: Callable[[], tuple[tuple[Pair, ...], int]] | None = None) -> None:
+        self._make = make
+
+    @cached_property
+    def _made(self) -> tuple[tuple[Pair, ...], int]:
+        return self._make() if self._make is not None else ((), 0)
+
+    @property
+    def left(self) -> int:
+        """Pairs that are not listed."""
+        return self._made[1]
+
+    @overload
+    def __getitem__(self, index: int) -> Pair: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[Pair, ...]: ...
+    def __getitem__(self, index: int | slice) -> Pair | tuple[Pair, ...]:
+        return self._made[0][index]
+
+    def __len__(self) -> int:
+        return len(self._made[0])
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Pairs) and self._made == other._made
+
+    def __repr__(self) -> str:
+        return f"Pairs{self._made}"
+
+
 class Host(Struct, frozen=True):
     """Clients that run on one physical machine."""
 
@@ -162,12 +199,11 @@ class Host(Struct, frozen=True):
 
 
 class Grouping(Struct, frozen=True):
-    """What was found. pairs: those that some sign is about, the surest first; pairs_left: more that were not listed.
+    """What was found. pairs: those that some sign is about, the surest first.
 
     notes: what a user should know about imported tables, in words.
     """
 
     hosts: tuple[Host, ...] = ()
-    pairs: tuple[Pair, ...] = ()
-    pairs_left: int = 0
+    pairs: Pairs = field(default_factory=Pairs)
     notes: tuple[str, ...] = ()

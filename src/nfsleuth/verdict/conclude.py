@@ -53,7 +53,7 @@ def conclude(
     home = {client: host.id for host in grouping.hosts for client in host.clients}
     return Report(
         captures=tuple(captures),
-        clients=tuple(replace(verdict, host=home.get(verdict.id)) for verdict in verdicts),
+        clients=tuple(replace(v, host=home[v.id]) if v.id in home else v for v in verdicts),
         hosts=grouping.hosts,
         method=method,
         calls=sum(client.calls for client in household.clients),
@@ -61,7 +61,6 @@ def conclude(
         profile=tables.profile,
         link=tables.link,
         pairs=grouping.pairs,
-        pairs_left=grouping.pairs_left,
         notes=grouping.notes,
     )
 
@@ -88,26 +87,34 @@ def _order(client: Facts) -> tuple[int, int, str, int, list[int], list[str]]:
 def _by_evidence(name: str, client: Facts, around: Household, rules: Rules, priors: Priors) -> Verdict:
     rows = weigh(client, around, rules)
     belief = fuse(rows, priors)
-    verdict = _verdict(name, client, belief, weighed(rows, belief, priors))
-    return replace(verdict, platform=platform_of(rows, belief), flips=flips(rows, belief, priors))
+    reasons = weighed(rows, belief, priors)
+    return _verdict(name, client, belief, reasons, platform_of(rows, belief), flips(rows, belief))
 
 
 def _by_paper(name: str, client: Facts) -> Verdict:
     rows = paper_rows(client)
-    verdict = _verdict(name, client, paper_belief(rows), tuple(Weighed(row, 1.0) for row in rows))
     named_by = [platform for row in rows for platform in row.platform]
-    return replace(verdict, platform=Platform(named_by[0], 1.0)) if named_by else verdict
+    platform = Platform(named_by[0], 1.0) if named_by else None
+    return _verdict(name, client, paper_belief(rows), tuple(Weighed(row, 1.0) for row in rows), platform)
 
 
-def _verdict(name: str, client: Facts, belief: Belief, reasons: tuple[Weighed, ...]) -> Verdict:
+def _verdict(
+    name: str,
+    client: Facts,
+    belief: Belief,
+    reasons: tuple[Weighed, ...],
+    platform: Platform | None,
+    changes: tuple[str, ...] = (),
+) -> Verdict:
     return Verdict(
         id=name,
         facts=client,
         state=belief.answer,
         leading=belief.leading,
-        states=belief.states,
+        states=dict(belief.states),
         virtual=belief.virtual,
-        platform=None,
+        platform=platform,
         because=because(reasons, belief.answer),
         weighed=reasons,
+        flips=changes,
     )

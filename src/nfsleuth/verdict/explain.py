@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from nfsleuth.evidence.model import Evidence, State
-from nfsleuth.verdict.fuse import Belief, probability, without_each_group
+from nfsleuth.verdict.fuse import Belief, moved
 from nfsleuth.verdict.model import Weighed
 from nfsleuth.verdict.priors import Priors
 
@@ -14,14 +13,9 @@ BECAUSE = 40  # characters that the table has for `because`
 LEAST_SAID = 0.2  # nats below which a row is no reason
 
 
-def weighed(rows: Iterable[Evidence], belief: Belief, priors: Priors) -> tuple[Weighed, ...]:
+def weighed(rows: Sequence[Evidence], belief: Belief, priors: Priors) -> tuple[Weighed, ...]:
     """Each row with the nats by which it alone moves the odds of the leading state; the heaviest first."""
-    leading = belief.leading
-    before = _log_odds(probability(leading, (), priors))
-    result = [
-        Weighed(row, _log_odds(probability(leading, (row,), priors)) - before if row.counted and row.toward else 0.0)
-        for row in rows
-    ]
+    result = map(Weighed, rows, moved(belief.leading, rows, priors))
     return tuple(
         sorted(result, key=lambda w: (not w.evidence.counted, -abs(w.weight), w.evidence.rule, w.evidence.seen))
     )
@@ -46,15 +40,11 @@ def because(rows: Iterable[Weighed], answer: State) -> str:
     return text
 
 
-def flips(rows: list[Evidence], belief: Belief, priors: Priors) -> tuple[str, ...]:
+def flips(rows: Sequence[Evidence], belief: Belief) -> tuple[str, ...]:
     """Groups of evidence without which the answer would be another, and what it would be."""
     found = []
-    for group, others in without_each_group(belief, priors):
+    for group, others in belief.without:
         if others.answer is not belief.answer:
             rules = dict.fromkeys(row.rule for row in rows if row.group is group and row.counted and row.toward)
             found.append(f"without {', '.join(rules)}: {others.answer} ({others.sure:.2f})")
     return tuple(found)
-
-
-def _log_odds(probability: float) -> float:
-    return math.log(probability) - math.log1p(-probability)

@@ -8,7 +8,7 @@ all together by at most 9. And no probability comes within 1 in 10,000 of certai
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 
 from msgspec import Struct
@@ -37,10 +37,12 @@ CONFLICT_EACH = 3.0  # nats that each of the two must bring: one strong sign and
 NATIVE_WITHOUT_PROOF = 0.9
 NATIVE_PROOF = 2.0  # nats for native over a bridged guest from other groups than LINK that lift the limit
 
+# What a row weighs: its group, nats per state, nats for "a guest". Rows that were set aside weigh nothing.
+Word = tuple[Group, tuple[tuple[State, float], ...], float]
 # The working form of weights and probabilities: one number per hypothesis, in the order of HYPOTHESES.
 Nats = tuple[float, ...]
 Pulls = dict[Group, Nats]
-Groups = dict[Group, dict[State, float]]
+Groups = Mapping[Group, Mapping[State, float]]
 
 GROUPS = tuple(Group)
 NUMBER = {state: number for number, state in enumerate(HYPOTHESES)}
@@ -48,13 +50,15 @@ NATIVE, BRIDGED = NUMBER[State.NATIVE], NUMBER[State.BRIDGED]
 
 
 class Belief(Struct, frozen=True):
-    """What the evidence comes to. `groups`: nats per group and state after the restraints of a group."""
+    """What the evidence comes to. `groups`: nats per group and state after the restraints of a group. `without`: each
+    group, and what would be said of all the others together."""
 
-    states: dict[State, float]
+    states: Mapping[State, float]
     groups: Groups
     leading: State
     answer: State
     virtual: float
+    without: tuple[tuple[Group, Leaning], ...] = ()
 
 
 class Leaning(Struct, frozen=True):
@@ -67,35 +71,31 @@ class Leaning(Struct, frozen=True):
 
 def fuse(rows: Iterable[Evidence], priors: Priors) -> Belief:
     """The belief that `priors` and the counted rows lead to. `priors`: every hypothesis, summing to 1."""
-    counted = [row for row in rows if row.counted]
-    pulls = _pulls(counted)
-    states = dict(zip(HYPOTHESES, _posterior(pulls, priors), strict=True))
-    led = _leaning(tuple(pulls.items()), _in_order(priors))
-    return Belief(states, _named(pulls), led.leading, led.answer, _virtual(counted, states))
+    return _fused(_words(rows), _in_order(priors))
 
 
 def by_group(rows: Iterable[Evidence]) -> Groups:
     """Nats per group and state; rows that were set aside count nothing."""
-    return _named(_pulls(rows))
+    return _named(_pulls(_words(rows)))
 
 
-def probability(state: State, rows: Iterable[Evidence], priors: Priors) -> float:
-    """What `fuse` makes the probability of `state`, and nothing else of the belief."""
-    return _posterior(_pulls(rows), priors)[NUMBER[state]]
+def moved(state: State, rows: Sequence[Evidence], priors: Priors) -> list[float]:
+    """Nats by which each row alone moves the odds of `state`; 0 of rows that were set aside."""
+    alone = iter(_alone(state, _words(rows), _in_order(priors)))
+    return [next(alone) if row.counted else 0.0 for row in rows]
 
 
-def without_each_group(belief: Belief, priors: Priors) -> tuple[tuple[Group, Leaning], ...]:
-    """Every group of `belief`, and what `fuse` would say of all the others together."""
-    return _left_out(tuple((group, tuple(nats.values())) for group, nats in belief.groups.items()), _in_order(priors))
+def _words(rows: Iterable[Evidence]) -> tuple[Word, ...]:
+    return tuple([(row.group, tuple(row.toward.items()), row.virtual) for row in rows if row.counted])
 
 
-def _pulls(rows: Iterable[Evidence]) -> Pulls:
+def _pulls(words: tuple[Word, ...]) -> Pulls:
     """Nats per group, in the order of `Group`."""
     signs: dict[Group, dict[State, list[float]]] = {}
-    for row in rows:
-        for state, nats in row.toward.items() if row.counted else ():
+    for group, toward, _ in words:
+        for state, nats in toward:
             if state in NUMBER and math.isfinite(nats):
-                signs.setdefault(row.group, {}).setdefault(state, []).append(nats)
+                signs.setdefault(group, {}).setdefault(state, []).append(nats)
     return {
         group: tuple([together(signs[group][state]) if state in signs[group] else 0.0 for state in HYPOTHESES])
         for group in GROUPS
@@ -127,16 +127,34 @@ def _totals(pulls: Pulls) -> list[float]:
     return [max(-TOTAL_CAP, min(TOTAL_CAP, math.fsum(nats))) for nats in zip(*pulls.values(), strict=True)]
 
 
-def _posterior(pulls: Pulls, priors: Priors) -> Nats:
-    """Probability per hypothesis."""
-    return _probabilities(tuple(pulls.items()), _in_order(priors))
-
-
 def _in_order(priors: Priors) -> Nats:
     return tuple([priors[state] for state in HYPOTHESES])
 
 
 # These are worked out once for the clients of one kind: they leave the same signs.
+
+
+@lru_cache(maxsize=1024)
+def _fused(words: tuple[Word, ...], priors: Nats) -> Belief:
+    pulls = _pulls(words)
+    items = tuple(pulls.items())
+    states = dict(zip(HYPOTHESES, _probabilities(items, priors), strict=True))
+    led = _leaning(items, priors)
+    without = tuple((group, _leaning(tuple(p for p in items if p[0] is not group), priors)) for group in pulls)
+    return Belief(states, _named(pulls), led.leading, led.answer, _virtual(words, states), without)
+
+
+@lru_cache(maxsize=1024)
+def _alone(state: State, words: tuple[Word, ...], priors: Nats) -> tuple[float, ...]:
+    before = _odds(state, (), priors)
+    return tuple([_odds(state, (word,), priors) - before for word in words])
+
+
+@lru_cache(maxsize=4096)
+def _odds(state: State, words: tuple[Word, ...], priors: Nats) -> float:
+    """Nats for `state` against all the others."""
+    probability = _probabilities(tuple(_pulls(words).items()), priors)[NUMBER[state]]
+    return math.log(probability) - math.log1p(-probability)
 
 
 @lru_cache(maxsize=4096)
@@ -154,11 +172,6 @@ def _leaning(pulls: tuple[tuple[Group, Nats], ...], priors: Nats) -> Leaning:
     ranked = sorted(range(len(HYPOTHESES)), key=lambda number: -probabilities[number])  # the order of equal ones stays
     answer = _answer(dict(pulls), probabilities, ranked, priors)
     return Leaning(HYPOTHESES[ranked[0]], answer, probabilities[ranked[0]])
-
-
-@lru_cache(maxsize=1024)
-def _left_out(pulls: tuple[tuple[Group, Nats], ...], priors: Nats) -> tuple[tuple[Group, Leaning], ...]:
-    return tuple((group, _leaning(tuple(p for p in pulls if p[0] is not group), priors)) for group, _ in pulls)
 
 
 def _doubt_native(pulls: Pulls, probabilities: list[float]) -> Nats:
@@ -186,19 +199,19 @@ def _answer(pulls: Pulls, probabilities: Nats, ranked: list[int], priors: Nats) 
     return HYPOTHESES[first]
 
 
-def _virtual(rows: list[Evidence], states: Mapping[State, float]) -> float:
+def _virtual(words: tuple[Word, ...], states: Mapping[State, float]) -> float:
     """P(guest): bridged and user-mode guests, and of kernel NAT the share that its evidence gives to guests.
 
     Without such evidence it is even: containers and home routers are as common there as guests.
     """
-    share = 1 / (1 + math.exp(-_guest_nats(rows)))
+    share = 1 / (1 + math.exp(-_guest_nats(words)))
     return min(1.0, states[State.BRIDGED] + states[State.USER_NAT] + share * states[State.KERNEL_NAT])
 
 
-def _guest_nats(rows: list[Evidence]) -> float:
+def _guest_nats(words: tuple[Word, ...]) -> float:
     pulls: dict[Group, list[float]] = {}
-    for row in rows:
-        if row.virtual and math.isfinite(row.virtual):
-            pulls.setdefault(row.group, []).append(row.virtual)
+    for group, _, virtual in words:
+        if virtual and math.isfinite(virtual):
+            pulls.setdefault(group, []).append(virtual)
     total = math.fsum(together(nats) for nats in pulls.values())
     return max(-TOTAL_CAP, min(TOTAL_CAP, total))

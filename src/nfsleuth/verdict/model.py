@@ -8,9 +8,9 @@ from msgspec import Struct, field
 
 from nfsleuth.clients.facts import Facts
 from nfsleuth.evidence.model import Evidence, State
-from nfsleuth.hosts.model import Host, Pair
+from nfsleuth.hosts.model import Host, Pair, Pairs
 
-__all__ = ["Capture", "Host", "Pair", "Platform", "Report", "Verdict", "Weighed"]
+__all__ = ["Capture", "Host", "Pair", "Pairs", "Platform", "Report", "Verdict", "Weighed"]
 
 if TYPE_CHECKING:
     from nfsleuth.bandwidth.profile import Profile
@@ -85,6 +85,10 @@ class Report(Struct, frozen=True):
     connections: int = 0
     profile: Profile | None = None  # that read speeds were compared with
     link: str = ""  # of the profile
-    pairs: tuple[Pair, ...] = ()  # of clients that some sign of one host, or of two, is about; the surest first
-    pairs_left: int = 0  # more of them, not listed
+    pairs: Pairs = field(default_factory=Pairs)  # that some sign of one host, or of two, is about; the surest first
     notes: tuple[str, ...] = ()  # on imported tables: what was passed over, in words
+
+    @property
+    def pairs_left(self) -> int:
+        """Further pairs, not listed."""
+        return self.pairs.left

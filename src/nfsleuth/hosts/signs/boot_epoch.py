@@ -41,7 +41,7 @@ def find(scene: Scene) -> Iterator[Tie]:
         if apart:  # else one verifier: a clone, or one client
             seen = f"verifiers {apart / SECOND:.1f} s apart"
             yield Tie(a, b, RULE, "booted together", WEIGHTS["booted within 30 s"], seen)
-    kernels = [(boot[0], n) for n, m in enumerate(scene.members) if (boot := kernel_boot(m.facts)) is not None]
+    kernels = [(boot[0], n) for n, m in enumerate(scene.members) if (boot := kernel_boot(m.facts, scene.around))]
     for a, b, apart, crowd in together(kernels, round(SAME_BOOT * SECOND)):
         called = [names(scene.members[n].facts, scene.around) for n in (a, b)]
         if all(called) and not called[0] & called[1]:

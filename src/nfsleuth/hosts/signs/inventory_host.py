@@ -27,6 +27,8 @@ ON_THE_HOST = (Owner.CLIENT, Owner.NAT_HOST, Owner.BRIDGE)
 
 def find(scene: Scene) -> Iterator[Sign]:
     """Each host of the inventories is a place."""
+    if not scene.known.guests:
+        return
     by_mac: dict[str, set[str]] = {}
     by_address: dict[str, set[str]] = {}
     by_name: dict[str, set[str]] = {}

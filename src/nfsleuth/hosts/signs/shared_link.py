@@ -34,7 +34,8 @@ def find(scene: Scene) -> Iterator[Tie]:
     for line in lines.values():
         for at, octets in line.items():
             whole[at] = whole.get(at, 0) + octets
-    for a, b in combinations(sorted(lines), 2):
+    long = sorted(n for n, line in lines.items() if len(line) >= FEWEST)
+    for a, b in combinations(long, 2):
         common = sorted(lines[a].keys() & lines[b].keys())
         if len(common) < FEWEST:
             continue

@@ -20,8 +20,8 @@ def moments(member: Member, fineness: int) -> dict[int, int]:
     """Bytes by moment of ``1 << fineness`` ns since 1970; nothing if the client's own time line is coarser."""
     line = member.facts.rates.timeline
     found: dict[int, int] = {}
-    if line.fineness <= fineness:
-        for begin, _, (octets, *_) in line.runs():
-            place = begin >> fineness
+    if len(line) and line.fineness <= fineness:
+        places = line.places >> (fineness - line.fineness)
+        for place, octets in zip(places.tolist(), line.amounts[:, 0].tolist(), strict=True):
             found[place] = found.get(place, 0) + octets
     return found
