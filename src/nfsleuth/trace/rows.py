@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cache
 
 import numpy as np
 
@@ -38,6 +39,16 @@ def joined(parts: Sequence[np.ndarray], dtype: np.dtype[np.void]) -> np.ndarray:
 
     Rows with padding or arrays in them are copied as bytes: NumPy would copy field by field, 2 to 15 times slower.
     """
+    count = sum(map(len, parts))
+    if not count:
+        return _none(dtype)
+    rows: np.ndarray = np.empty(count, dtype)
     as_bytes = np.dtype((np.void, dtype.itemsize))
-    copy: np.ndarray = np.concatenate([np.empty(0, as_bytes), *(part.view(as_bytes) for part in parts)]).view(dtype)
-    return copy
+    np.concatenate([part.view(as_bytes) for part in parts], out=rows.view(as_bytes))
+    return rows
+
+
+@cache  # NumPy looks at every field of a dtype before it makes an array: a chunk brings rows of few tables
+def _none(dtype: np.dtype[np.void]) -> np.ndarray:
+    """No rows."""
+    return np.empty(0, dtype)
