@@ -358,7 +358,7 @@ def _later_fragment(s, p, buf, end):
 @entry
 def abandon_calls(s, first):
     """Hand out the calls that wait for a reply, from place `first` on. Returns the next place, as `advance` does."""
-    for way in range(first, len(s["pending_keys"])):
+    for way in range(first, s["control"][Control.PLACES]):
         if (
             s["control"][Control.TEXT] > len(s["text"]) - RESERVE_TEXT
             or s["control"][Control.CALLS] > len(s["calls"]) - RESERVE_ROWS

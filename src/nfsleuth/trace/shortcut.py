@@ -3,7 +3,7 @@
 A frame takes it if it is Ethernet, IPv4 without options or fragments, and TCP that carries nothing but ACK or PSH, on a
 known connection, in order, from the MAC and with the TTL seen before, and if its payload, which may be empty, ends
 inside what its stream passes over. For such a frame the long way through `advance` would change these counts and no
-more. Every other frame changes nothing here. The tests compare both ways.
+more. Every other frame changes nothing here, but where its connection is looked for. The tests compare both ways.
 """
 
 from __future__ import annotations
@@ -70,19 +70,17 @@ def goes_on(s, buf, at, end):
         return False
     ttl = u8(buf, network + 8)
     if (
-        conn["mac_last"][side] != be48(buf, at + 6)
+        cursor["phase"] != Phase.SYNCED
+        or cursor["held_count"] > 0
+        or cursor["next"] != be32(buf, transport + 4)
+        or (length > 0 and length >= cursor["skip"])
+        or conn["mac_last"][side] != be48(buf, at + 6)
         or ttl > conn["ttl_max"][side]
         or ttl < conn["ttl_min"][side]
         or conn["synack_time"] > 0
         or s["cursors"][k ^ np.uint64(1)]["held_count"] > 0
     ):
-        return False
-    if (
-        cursor["phase"] != Phase.SYNCED
-        or cursor["held_count"] > 0
-        or cursor["next"] != be32(buf, transport + 4)
-        or (length > 0 and length >= cursor["skip"])
-    ):
+        s["control"][Control.LAST_CONN] = np.int64(k >> np.uint64(1))  # the long way looks there first
         return False
     sequence, acknowledged = be32(buf, transport + 4), be32(buf, transport + 8)
     observe(s, np.int64(k >> np.uint64(1)), np.int64(side), sequence, length, acknowledged, be16(buf, transport + 14))

@@ -19,6 +19,7 @@ from nfsleuth.wire.packet import PACKET
 from nfsleuth.wire.xdr import N_MARKS
 
 NONE = np.int64(-1)
+N_SAID = 4  # so that sessions and the names of machines and files, which most calls bring, do not drive each other out
 
 CONN = np.dtype(
     [
@@ -84,6 +85,7 @@ CONN = np.dtype(
         ("names_left", np.int32),  # file names that may still be reported
         ("clock_next", np.int64),  # when the next sample of the client's clock may be taken
         ("clock_taken", np.int64),
+        ("said", np.uint64, N_SAID),  # key of the identity that was reported last, by its kind (trace.identities)
     ],
     align=True,
 )
@@ -220,6 +222,7 @@ class Control(IntEnum):
     RETRY = 21  # 1: the messages must be decoded before this frame can be taken in
     INTERVALS = 22  # rows in `intervals`
     CLOCKS = 23  # rows in `clocks`
+    PLACES = 24  # of `pending` that are in use, see trace.pending
 
 
 N_CONTROL = len(Control)
@@ -229,6 +232,7 @@ HELD_BYTES = 2048  # bytes kept of a segment that waits
 MOST_HELD = 32  # segments of one direction that wait
 LONGEST_NAME = 256  # bytes of a file name that a CALL row keeps
 RECENT = 1 << 14
+FIRST_PLACES = 256  # for calls that wait for their reply, before more are taken into use
 LARGEST_FRAME = 262_144  # what a reader hands out at most (MAXIMUM_SNAPLEN of libpcap)
 
 
@@ -331,5 +335,6 @@ def allocate(budget: Budget, keep_calls: bool) -> np.void:
     control[Control.LAST_CONN] = NONE
     control[Control.FREED] = NONE
     control[Control.NAMES] = budget.names
+    control[Control.PLACES] = min(FIRST_PLACES, budget.pending)
     control[Control.SEED] = secrets.randbits(62)  # so that no capture can be made to collide in the hash tables
     return state
