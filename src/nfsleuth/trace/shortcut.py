@@ -15,7 +15,7 @@ from nfsleuth.trace.flows import observe
 from nfsleuth.trace.hashing import mix
 from nfsleuth.trace.state import Control, Phase
 from nfsleuth.wire import ethernet, ip, tcp
-from nfsleuth.wire.fields import be16, be32, be48, u8
+from nfsleuth.wire.fields import be16, be32, u8
 
 LEAST = 14 + 20 + 20  # bytes of the three headers without options
 
@@ -74,7 +74,8 @@ def goes_on(s, buf, at, end):
         or cursor["held_count"] > 0
         or cursor["next"] != be32(buf, transport + 4)
         or (length > 0 and length >= cursor["skip"])
-        or conn["mac_last"][side] != be48(buf, at + 6)
+        or (conn["mac_last"][side] >> np.uint64(16)) != np.uint64(be32(buf, at + 6))
+        or (conn["mac_last"][side] & np.uint64(0xFFFF)) != np.uint64(be16(buf, at + 10))
         or ttl > conn["ttl_max"][side]
         or ttl < conn["ttl_min"][side]
         or conn["synack_time"] > 0
