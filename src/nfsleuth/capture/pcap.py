@@ -45,7 +45,7 @@ def index_pcap(buf, at, end, frames, number, base, big, unit, header, either, li
             status = FULL
             break
         captured = u32(buf, at + 8, big)
-        touch(buf, at + 4 * (header + captured), 0)  # where a header lies if frames are of one length, as many are
+        touch(buf, at + 4 * (header + captured))  # where a header lies if frames are of one length, as many are
         wire = u32(buf, at + 12, big)
         if either and wire < captured:
             captured, wire = wire, captured

@@ -54,8 +54,8 @@ def advance(s, buf, frames, first, ending):
         return _end(s, buf, first)
     for i in range(first, len(frames)):
         if i + AHEAD < len(frames):
-            touch(buf, frames[i + AHEAD]["offset"], 0)
-            touch(buf, frames[i + AHEAD]["offset"], shortcut.LEAST)
+            touch(buf, frames[i + AHEAD]["offset"])
+            touch(buf, frames[i + AHEAD]["offset"] + shortcut.LEAST)
         if _is_nearly_full(s):
             return np.int64(i)
         frame = frames[i]

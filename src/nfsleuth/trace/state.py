@@ -31,7 +31,8 @@ def _in_lines(fields: list[Any]) -> np.dtype[np.void]:
     What every frame and every message needs stands first, so that few lines have to be fetched for it.
     """
     row = np.dtype(fields, align=True)
-    assert row.fields is not None and row.names is not None
+    assert row.fields is not None
+    assert row.names is not None
     places = [row.fields[name] for name in row.names]
     length = -(-row.itemsize // LINE) * LINE
     return np.dtype(
