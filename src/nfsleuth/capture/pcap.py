@@ -17,6 +17,7 @@ from msgspec import Struct
 from nfsleuth.capture.source import Odd, Source
 from nfsleuth.capture.walk import CAPTURED_MOST, DAMAGED, FULL, MORE, ORDERS, Step, note, u32
 from nfsleuth.compiled import entry
+from nfsleuth.compiled.touch import touch
 
 HEADER_BYTES = 24
 # magic number in the file's own byte order -> (ns per unit of the fraction, bytes of a record header)
@@ -43,6 +44,7 @@ def index_pcap(buf, at, end, frames, number, base, big, unit, header, either, li
             status = FULL
             break
         captured = u32(buf, at + 8, big)
+        touch(buf, at + 4 * (header + captured))  # where a header lies if frames are of one length, as many are
         wire = u32(buf, at + 12, big)
         if either and wire < captured:
             captured, wire = wire, captured

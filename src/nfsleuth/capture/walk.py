@@ -41,13 +41,15 @@ class Step(NamedTuple):
 @part
 def u32(buf, at, big):
     """32 bits at `at`, big-endian or not, as int64 (never negative)."""
-    # A signed index may count from the end, which costs a test per byte; with an unsigned one this is a single load.
+    # A signed index may count from the end, which costs a test per byte. With an unsigned one the four are one load, if
+    # their order is not asked for before.
     i = np.uint64(at)
     a, b = np.int64(buf[i]), np.int64(buf[i + np.uint64(1)])
     c, d = np.int64(buf[i + np.uint64(2)]), np.int64(buf[i + np.uint64(3)])
+    value = (d << 24) | (c << 16) | (b << 8) | a
     if big:
-        return (a << 24) | (b << 16) | (c << 8) | d
-    return (d << 24) | (c << 16) | (b << 8) | a
+        return ((value & 0xFF) << 24) | ((value & 0xFF00) << 8) | ((value >> 8) & 0xFF00) | (value >> 24)
+    return value
 
 
 @part

@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from nfsleuth.compiled import NO, YES, ZERO, entry, part
+from nfsleuth.compiled.touch import touch
 from nfsleuth.trace import shortcut, stream
 from nfsleuth.trace.clocks import sample
 from nfsleuth.trace.connections import close, create, emit, find, is_full, observe_frame
@@ -19,6 +20,7 @@ from nfsleuth.trace.notes import note
 from nfsleuth.trace.pending import unanswered
 from nfsleuth.trace.sequence import ahead
 from nfsleuth.trace.state import (
+    AHEAD,
     HEAD,
     IN_CHUNK,
     LARGEST_FRAME,
@@ -51,6 +53,9 @@ def advance(s, buf, frames, first, ending):
     if ending:
         return _end(s, buf, first)
     for i in range(first, len(frames)):
+        if i + AHEAD < len(frames):
+            touch(buf, frames[i + AHEAD]["offset"])
+            touch(buf, frames[i + AHEAD]["offset"] + shortcut.LEAST)
         if _is_nearly_full(s):
             return np.int64(i)
         frame = frames[i]
@@ -358,7 +363,7 @@ def _later_fragment(s, p, buf, end):
 @entry
 def abandon_calls(s, first):
     """Hand out the calls that wait for a reply, from place `first` on. Returns the next place, as `advance` does."""
-    for way in range(first, len(s["pending_keys"])):
+    for way in range(first, s["control"][Control.PLACES]):
         if (
             s["control"][Control.TEXT] > len(s["text"]) - RESERVE_TEXT
             or s["control"][Control.CALLS] > len(s["calls"]) - RESERVE_ROWS

@@ -7,7 +7,7 @@ import numpy as np
 from nfsleuth.compiled import part
 from nfsleuth.trace.hashing import mix, mix_bytes
 from nfsleuth.trace.notes import note
-from nfsleuth.trace.state import Control
+from nfsleuth.trace.state import N_SAID, Control
 from nfsleuth.trace.tables import Identity, Oddity
 
 PLACES = 4  # in which a row that was seen may be remembered, a power of 2
@@ -24,7 +24,7 @@ def report(s, c, kind, from_client, buf, at, length, end, a, b):
     if kind == Identity.FILE_NAME and conn["names_left"] <= 0:
         note(s, Oddity.IDENTITIES_DROPPED)
         return
-    if _seen_before(s, conn["uid"], kind, buf, at, readable, a, b):
+    if _seen_before(s, conn, kind, buf, at, readable, a, b):
         return
     if kind == Identity.FILE_NAME:
         conn["names_left"] -= 1
@@ -39,7 +39,7 @@ def report_pair(s, c, kind, from_client, buf, at, first, second_at, second, end,
     """As `report`, for two strings: `first` bytes at buf[at], `second` at buf[second_at]; a NUL joins them."""
     conn = s["conns"][c]
     readable = max(min(second_at + second, end) - at, 0)
-    if _seen_before(s, conn["uid"], kind, buf, at, readable, a, np.uint64(0)):
+    if _seen_before(s, conn, kind, buf, at, readable, a, np.uint64(0)):
         return
     row = s["identities"][_begin_row(s, conn["uid"], kind, from_client, a, np.uint64(0))]
     row["cut"] = 1 if second_at + second > end else 0
@@ -78,15 +78,19 @@ def _append(s, buf, at, length):
 
 
 @part
-def _seen_before(s, uid, kind, buf, at, length, a, b):
-    """Whether the same row was among the last ones in its places of the table of rows seen; it is from now on.
+def _seen_before(s, conn, kind, buf, at, length, a, b):
+    """Whether the same row was reported last on its connection, or is among the last ones in its places of the table
+    of rows seen; it is from now on. Most calls of a connection come with one credential: the table is rarely asked.
 
     SETCLIENTID and EXCHANGE_ID are never left out: that two boot instances of one owner alternate is a sign.
     """
     if kind == Identity.CLIENT_ID or kind == Identity.CLIENT_OWNER:
         return False
-    key = mix(mix(np.uint64(s["control"][Control.SEED]), np.uint64(uid)), np.uint64(kind))
+    key = mix(mix(np.uint64(s["control"][Control.SEED]), np.uint64(conn["uid"])), np.uint64(kind))
     key = mix_bytes(mix(mix(key, a), b), buf, at, length)
+    if conn["said"][kind % N_SAID] == key:
+        return True
+    conn["said"][kind % N_SAID] = key
     mask = np.uint64(len(s["seen"]) - 1)
     first = (key >> np.uint64(12)) & mask
     place = (first + (key & np.uint64(PLACES - 1))) & mask  # which gives way if no place is free

@@ -3,7 +3,7 @@
 A frame takes it if it is Ethernet, IPv4 without options or fragments, and TCP that carries nothing but ACK or PSH, on a
 known connection, in order, from the MAC and with the TTL seen before, and if its payload, which may be empty, ends
 inside what its stream passes over. For such a frame the long way through `advance` would change these counts and no
-more. Every other frame changes nothing here. The tests compare both ways.
+more. Every other frame changes nothing here, but where its connection is looked for. The tests compare both ways.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from nfsleuth.trace.flows import observe
 from nfsleuth.trace.hashing import mix
 from nfsleuth.trace.state import Control, Phase
 from nfsleuth.wire import ethernet, ip, tcp
-from nfsleuth.wire.fields import be16, be32, be48, u8
+from nfsleuth.wire.fields import be16, be32, u8
 
 LEAST = 14 + 20 + 20  # bytes of the three headers without options
 
@@ -70,19 +70,18 @@ def goes_on(s, buf, at, end):
         return False
     ttl = u8(buf, network + 8)
     if (
-        conn["mac_last"][side] != be48(buf, at + 6)
+        cursor["phase"] != Phase.SYNCED
+        or cursor["held_count"] > 0
+        or cursor["next"] != be32(buf, transport + 4)
+        or (length > 0 and length >= cursor["skip"])
+        or (conn["mac_last"][side] >> np.uint64(16)) != np.uint64(be32(buf, at + 6))
+        or (conn["mac_last"][side] & np.uint64(0xFFFF)) != np.uint64(be16(buf, at + 10))
         or ttl > conn["ttl_max"][side]
         or ttl < conn["ttl_min"][side]
         or conn["synack_time"] > 0
         or s["cursors"][k ^ np.uint64(1)]["held_count"] > 0
     ):
-        return False
-    if (
-        cursor["phase"] != Phase.SYNCED
-        or cursor["held_count"] > 0
-        or cursor["next"] != be32(buf, transport + 4)
-        or (length > 0 and length >= cursor["skip"])
-    ):
+        s["control"][Control.LAST_CONN] = np.int64(k >> np.uint64(1))  # the long way looks there first
         return False
     sequence, acknowledged = be32(buf, transport + 4), be32(buf, transport + 8)
     observe(s, np.int64(k >> np.uint64(1)), np.int64(side), sequence, length, acknowledged, be16(buf, transport + 14))

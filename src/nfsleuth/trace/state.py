@@ -10,6 +10,7 @@ from __future__ import annotations
 import secrets
 from enum import IntEnum
 from functools import cache
+from typing import Any
 
 import numpy as np
 from msgspec import Struct
@@ -19,28 +20,75 @@ from nfsleuth.wire.packet import PACKET
 from nfsleuth.wire.xdr import N_MARKS
 
 NONE = np.int64(-1)
+N_SAID = 4  # so that sessions and the names of machines and files, which most calls bring, do not drive each other out
 
-CONN = np.dtype(
+LINE = 64  # bytes that a processor fetches at a time
+
+
+def _in_lines(fields: list[Any]) -> np.dtype[np.void]:
+    """A row of these fields, as long as it takes to fill whole lines: the first field of each row begins one.
+
+    What every frame and every message needs stands first, so that few lines have to be fetched for it.
+    """
+    row = np.dtype(fields, align=True)
+    assert row.fields is not None
+    assert row.names is not None
+    places = [row.fields[name] for name in row.names]
+    length = -(-row.itemsize // LINE) * LINE
+    return np.dtype(
+        {"names": row.names, "formats": [p[0] for p in places], "offsets": [p[1] for p in places], "itemsize": length},
+        align=True,
+    )
+
+
+CONN = _in_lines(
     [
+        # Whose frame it is: two addresses and ports, of side A and B
         ("used", np.uint8),
         ("transport", np.uint8),
         ("flip", np.uint8),  # 1: side B is the client
         ("role", np.uint8),
-        ("hi", np.uint64, 2),  # addresses and ports of side A and B
-        ("lo", np.uint64, 2),
         ("port", np.uint16, 2),
-        ("hash", np.uint64),
-        ("next", np.int32),  # in the bucket
-        ("uid", np.int64),
-        ("vlan", np.uint16),
-        ("mac", np.uint64, 2),
+        ("hi", np.uint64, 2),
+        ("lo", np.uint64, 2),
         ("mac_last", np.uint64, 2),
-        ("mac_changes", np.int32, 2),
         ("ttl_min", np.uint8, 2),
         ("ttl_max", np.uint8, 2),
+        ("next", np.int32),  # in the bucket
+        # What each frame changes
+        ("last", np.int64),
+        ("last_frame", np.int64),
+        ("frames", np.int64, 2),
+        ("payload", np.int64, 2),
+        ("synack_time", np.int64),  # 0 not seen, -1 answered
+        # What each message needs
+        ("uid", np.int64),
         ("programs", np.uint16),
         ("versions", np.uint8),
         ("flavors", np.uint8),
+        ("reading", np.uint8, 2),  # per side: 1 if the last message that it sent answers a READ
+        ("calls", np.int64),
+        ("replies", np.int64),
+        ("nfs_calls", np.int64),
+        ("errors", np.int64),
+        ("last_call", np.int64),
+        ("clock_next", np.int64),  # when the next sample of the client's clock may be taken
+        ("clock_taken", np.int64),
+        ("said", np.uint64, N_SAID),  # key of the identity that was reported last, by its kind (trace.identities)
+        ("reads", np.int64),
+        ("read_bytes", np.int64),
+        ("writes", np.int64),
+        ("write_bytes", np.int64),
+        # Stretches of time with transfers outstanding, of READ and of WRITE (trace.transfers):
+        ("busy", np.int64, 2),  # ns, in the stretches that are over
+        ("busy_floor", np.int64, 2),  # when the last of these ended
+        ("busy_from", np.int64, 2),  # the stretch that may still grow
+        ("busy_until", np.int64, 2),
+        # The rest
+        ("hash", np.uint64),
+        ("vlan", np.uint16),
+        ("mac", np.uint64, 2),
+        ("mac_changes", np.int32, 2),
         ("syn_frame", np.int64),
         ("syn_time", np.int64),
         ("syn_side", np.uint8),
@@ -52,67 +100,42 @@ CONN = np.dtype(
         ("syn_mss", np.uint16),
         ("syn_flags", np.uint8),
         ("syn_options", np.uint64),
-        ("synack_time", np.int64),  # 0 not seen, -1 answered
         ("handshake", np.int64),
         ("first", np.int64),
-        ("last", np.int64),
         ("first_frame", np.int64),
-        ("last_frame", np.int64),
-        ("frames", np.int64, 2),
-        ("payload", np.int64, 2),
         ("retransmitted", np.int64, 2),
         ("keepalives", np.int64, 2),
         ("zero_windows", np.int64, 2),
         ("gaps", np.int64, 2),
-        ("calls", np.int64),
-        ("replies", np.int64),
-        ("nfs_calls", np.int64),
-        ("errors", np.int64),
-        ("reads", np.int64),
-        ("read_bytes", np.int64),
-        ("writes", np.int64),
-        ("write_bytes", np.int64),
-        ("last_call", np.int64),
         ("untimed", np.int64),
         ("untimed_bytes", np.int64),
-        # Stretches of time with transfers outstanding, of READ and of WRITE (trace.transfers):
-        ("busy", np.int64, 2),  # ns, in the stretches that are over
-        ("busy_floor", np.int64, 2),  # when the last of these ended
-        ("busy_from", np.int64, 2),  # the stretch that may still grow
-        ("busy_until", np.int64, 2),
-        ("reading", np.uint8, 2),  # per side: 1 if the last message that it sent answers a READ
         ("names_left", np.int32),  # file names that may still be reported
-        ("clock_next", np.int64),  # when the next sample of the client's clock may be taken
-        ("clock_taken", np.int64),
-    ],
-    align=True,
+    ]
 )
 
-FLOW = np.dtype(
+FLOW = _in_lines(
     [
         ("open", np.uint8),  # 1: an interval is being measured
         # TCP, index is the side that sends the data
         ("known", np.uint8, 2),  # 1: `top` and `acked` are
         ("scale", np.uint8, 2),  # window scale that the side announced in its SYN; 255 unknown
         ("recovering", np.uint8, 2),  # 1: until `recover` is acknowledged
+        ("calling", np.uint8),  # 1: inside a call of the client
         ("top", np.int64, 2),  # sequence number behind the last byte that it sent
         ("acked", np.int64, 2),
         ("room_ends", np.int64, 2),  # sequence number behind the receiver's window; -1 unknown
-        ("recover", np.int64, 2),
+        ("last", np.int64),  # until when the time is accounted for
+        ("turn", np.int64),  # ns of nothing outstanding, not yet put down to anything
         ("sent", np.int64, 2),  # time of its last segment with data
+        ("alone", np.int64),  # time of the call that is the only one outstanding, 0 if there are others
+        ("waiting", np.int32),  # calls of the client whose reply has not begun
+        ("replying", np.uint8),  # 1: inside a reply
         ("paced", np.int64),  # time of the client's last acknowledgment while data was under way, 0 none
         ("pace_time", np.int64, len(tables.Pace)),  # ns and bytes of the last step
         ("pace_bytes", np.int64, len(tables.Pace)),
-        # RPC
-        ("waiting", np.int32),  # calls of the client whose reply has not begun
-        ("calling", np.uint8),  # 1: inside a call
-        ("replying", np.uint8),  # 1: inside a reply
-        ("alone", np.int64),  # time of the call that is the only one outstanding, 0 if there are others
-        ("last", np.int64),  # until when the time is accounted for
-        ("turn", np.int64),  # ns of nothing outstanding, not yet put down to anything
+        ("recover", np.int64, 2),
         ("ended", np.int64),  # end of the interval before; 0 none
-    ],
-    align=True,
+    ]
 )
 
 
@@ -125,7 +148,7 @@ class Phase(IntEnum):
     IGNORED = 3  # given up: not RPC, or encrypted
 
 
-CURSOR = np.dtype(
+CURSOR = _in_lines(
     [
         ("phase", np.uint8),
         ("ever", np.uint8),  # 1: a record was found in it at least once
@@ -133,21 +156,20 @@ CURSOR = np.dtype(
         ("impatient", np.uint8),  # 1: do not wait any longer for what is missing
         ("last_fragment", np.uint8),
         ("tail", np.uint8),  # 1: the end of the message that is being passed over is to be told
+        ("held", np.int32),  # first of the segments that wait for an earlier one, or NONE
+        ("held_count", np.int32),
         ("next", np.int64),  # sequence number expected
         ("skip", np.int64),  # bytes to pass over
-        ("mark", np.int64),  # bytes of a record mark that a segment boundary has cut
-        ("mark_have", np.int64),
         ("fragment_left", np.int64),
-        ("head", np.int32),  # slot in `heads` that holds the beginning of a message, or NONE
-        ("head_length", np.int64),
         ("message_frame", np.int64),  # where and when the current message began
         ("message_time", np.int64),
         ("message_bytes", np.int64),
-        ("held", np.int32),  # first of the segments that wait for an earlier one, or NONE
-        ("held_count", np.int32),
+        ("mark", np.int64),  # bytes of a record mark that a segment boundary has cut
+        ("mark_have", np.int64),
+        ("head", np.int32),  # slot in `heads` that holds the beginning of a message, or NONE
+        ("head_length", np.int64),
         ("fruitless", np.int32),  # segments searched in vain
-    ],
-    align=True,
+    ]
 )
 
 HELD = np.dtype(
@@ -220,6 +242,7 @@ class Control(IntEnum):
     RETRY = 21  # 1: the messages must be decoded before this frame can be taken in
     INTERVALS = 22  # rows in `intervals`
     CLOCKS = 23  # rows in `clocks`
+    PLACES = 24  # of `pending` that are in use, see trace.pending
 
 
 N_CONTROL = len(Control)
@@ -229,13 +252,15 @@ HELD_BYTES = 2048  # bytes kept of a segment that waits
 MOST_HELD = 32  # segments of one direction that wait
 LONGEST_NAME = 256  # bytes of a file name that a CALL row keeps
 RECENT = 1 << 14
+AHEAD = 8  # frames or messages whose bytes are fetched before it is their turn
+FIRST_PLACES = 256  # for calls that wait for their reply, before more are taken into use
 LARGEST_FRAME = 262_144  # what a reader hands out at most (MAXIMUM_SNAPLEN of libpcap)
 
 
 class Budget(Struct, frozen=True):
     """How much a tracker may remember. All sizes are numbers of rows, powers of 2.
 
-    With the defaults the tables take about 130 MB of address space, of which only what is used becomes memory.
+    With the defaults the tables take about 150 MB of address space, of which only what is used becomes memory.
     """
 
     connections: int = 1 << 16
@@ -280,16 +305,17 @@ def state_dtype(budget: Budget, keep_calls: bool) -> np.dtype[np.void]:
     n = budget.connections
     return np.dtype(
         [
+            # These come first: whole lines, like the state itself (INTERVAL happens to be four lines long).
+            ("conns", CONN, n),
+            ("flows", FLOW, n),
+            ("so_far", tables.INTERVAL, n),  # the interval that is being measured on each connection
+            ("cursors", CURSOR, 2 * n),  # side A and B of connection c at 2c and 2c + 1
             ("control", np.int64, N_CONTROL),
             ("packet", PACKET, 1),  # the frame that is being read
             ("call", tables.CALL, 1),  # the call that is being decoded
             ("marks", np.int64, (N_MARKS, 3)),  # for wire.walk
             ("oddities", np.int64, len(tables.Oddity)),
             ("oddity_frames", np.int64, len(tables.Oddity)),
-            ("conns", CONN, n),
-            ("flows", FLOW, n),
-            ("so_far", tables.INTERVAL, n),  # the interval that is being measured on each connection
-            ("cursors", CURSOR, 2 * n),  # side A and B of connection c at 2c and 2c + 1
             ("buckets", np.int32, 2 * n),  # first connection of a hash chain
             ("recent", np.int32, RECENT),  # a stream that was met last at its place, see trace.shortcut
             ("pending_keys", np.uint64, budget.pending),  # 0 free
@@ -319,7 +345,10 @@ def state_dtype(budget: Budget, keep_calls: bool) -> np.dtype[np.void]:
 
 def allocate(budget: Budget, keep_calls: bool) -> np.void:
     """All tables, empty. Pages are zero and untouched, so what is never used costs no memory."""
-    state: np.void = np.zeros(1, state_dtype(budget, keep_calls))[0]
+    dtype = state_dtype(budget, keep_calls)
+    room = np.zeros(dtype.itemsize + LINE, np.uint8)
+    at = -room.ctypes.data % LINE
+    state: np.void = room[at : at + dtype.itemsize].view(dtype)[0]
     state["buckets"][:] = NONE
     state["head_owner"][:] = NONE
     state["neighbour_rows"][:] = NONE
@@ -330,5 +359,6 @@ def allocate(budget: Budget, keep_calls: bool) -> np.void:
     control[Control.LAST_CONN] = NONE
     control[Control.FREED] = NONE
     control[Control.NAMES] = budget.names
+    control[Control.PLACES] = min(FIRST_PLACES, budget.pending)
     control[Control.SEED] = secrets.randbits(62)  # so that no capture can be made to collide in the hash tables
     return state
