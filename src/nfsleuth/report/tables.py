@@ -256,7 +256,7 @@ def _operations(rows: Array, procedure: pl.Series) -> pl.Series:
     shapes = np.ascontiguousarray(key).view(f"V{key.shape[1]}").ravel()
     seen: dict[bytes, int] = {}
     index = np.array([seen.setdefault(shape, len(seen)) for shape in shapes.tolist()], np.int64)
-    lists = [[programs.operation_name(op, callback=bool(s[-1])) for op in s[: s[-2]]] or None for s in seen]
+    lists = [[programs.operation_name(op, callback=bool(s[-1])) for op in s[: s[-2]] if op] or None for s in seen]
     return (
         _gathered(lists, index, pl.List(pl.String))
         .to_frame("ops")
