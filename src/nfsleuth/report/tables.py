@@ -29,6 +29,7 @@ _ACCEPT = {
     4: "GARBAGE_ARGS",
     5: "SYSTEM_ERR",
 }  # RFC 5531 section 9
+NOT_DECODED = "not decoded"  # status_name of a reply whose status was not read
 _CALL_FLAGS = {
     "from_server": t.CALL_FROM_SERVER,
     "cut": t.CALL_CUT,
@@ -214,7 +215,7 @@ def status_name(program: int, version: int, status: int) -> str:
     if status <= -100:
         return _ACCEPT.get(-100 - status, f"accept_stat {-100 - status}")
     if status < 0:
-        return "not decoded"
+        return NOT_DECODED
     if (program == programs.NFS and version == 4) or program >= programs.NFS_CB:
         return nfs4.STATUS.get(status, str(status))
     if program in (programs.NFS, programs.NFSACL):
