@@ -6,7 +6,7 @@ import pytest
 
 from evidence.make import BOOT, LINUX_SYN, facts, linux
 from nfsleuth.clients.facts import ClientId
-from nfsleuth.evidence.client_os import client_os, owner_os
+from nfsleuth.evidence.client_os import client_os, host_name, owner_os
 
 
 @pytest.mark.parametrize(
@@ -62,3 +62,25 @@ def test_own_words_before_habits():
     client = linux(stamps=[("n", 77)])
     client.client_ids = (ClientId(b"Linux NFSv4.1 n", BOOT, 1, BOOT, 1),)
     assert client_os(client).sure
+
+
+@pytest.mark.parametrize(
+    ("owner", "name"),
+    [
+        (b"Linux NFSv4.1 web01", "web01"),
+        (b"Linux NFSv4.2 4f1a/web01.example.net", "web01.example.net"),
+        (b"Linux NFSv4.0 web01/10.0.0.1", "web01"),
+        (b"Linux NFSv4.0 web01/4f1a/fd00::1", "web01"),
+        (b"Linux NFSv4.0 web01", "web01"),
+        (b"Linux NFSv4.0 4f1a/web01", "web01"),
+        (b"GNU/Linux NFSv4.1 web01", "web01"),
+        (b"Linux NFSv4.0 10.0.2.15/10.0.0.1 tcp", ""),
+        (b"Linux NFSv4.0 fe80::2/fe80::1 tcp6", ""),
+        (b"Linux NFSv4.1 ", ""),
+        (b"Libnfs pid:7 9", ""),
+        (b"Linux NFSv4.1 \xff\x1b", "\xff\x1b"),
+        (b"", ""),
+    ],
+)
+def test_a_linux_owner_string_holds_its_hosts_name(owner: bytes, name: str) -> None:
+    assert host_name(owner) == name

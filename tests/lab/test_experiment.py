@@ -151,6 +151,14 @@ class TestSettling:
         wanted = "vers=4.0,noresvport,nconnect=4,clientaddr=192.0.2.5,rsize=16384,soft"
         assert read(ONE + more, "mine").guests[0].mount_options == wanted
 
+    def test_a_mount_says_its_flavour_where_it_could_have_another(self):
+        for more, wanted in (
+            ("", "vers=4.1"),
+            ('sec = "krb5i"\n', "vers=4.1,sec=krb5i"),
+            ("keytab = true\n", "vers=4.1,sec=sys"),
+        ):
+            assert read(ONE + more, "mine").guests[0].mount_options == wanted
+
 
 class TestMatrix:
     def test_all_combinations_are_made_and_named_after_what_differs(self):
@@ -229,6 +237,12 @@ WRONG = {
     ),
     "version of libnfs": (ONE + table("natives", name="n", version="4.2"), "libnfs has no NFSv4.2"),
     "option of libnfs": (ONE + table("natives", name="n", noresvport=True), "libnfs takes none of"),
+    "Kerberos of libnfs": (ONE + table("natives", name="n", sec="krb5"), "n: only guests have a keytab"),
+    "Kerberos of a native": (ONE + table("natives", name="n", client="kernel", keytab=True), "only guests have a keytab"),
+    "Kerberos of a kernel's server": (
+        ONE + 'sec = "krb5p"\n[server]\nkind = "kernel"\n', "the guest that serves has no Kerberos",
+    ),
+    "no such flavour": (ONE + 'sec = "krb5x"\n', "sec ="),
     "consumer of a kernel": (ONE + table("natives", name="n", client="kernel", consumer="gzip"), "consumer is libnfs's"),
     "MAC of a native": (ONE + table("natives", name="n", mac="18:66:da:00:00:01"), "a native client is its host"),
     "reboot of a native": (

@@ -29,6 +29,7 @@ from nfsleuth.lab import (
     cpio,
     execute,
     initramfs,
+    kerberos,
     kernels,
     parts,
     pcapng,
@@ -108,7 +109,7 @@ def test_a_guests_file_is_modules_programs_and_job_in_this_order(tmp_path):
     modules.write_bytes(gzip.compress(cpio.archive({"modules/a.ko": cpio.Entry(b"A")})))
     kernel = kernels.Kernel(tmp_path / "vmlinuz", modules, "6.1", "p")
     base = cpio.archive({"init": cpio.program(b"#!")})
-    initramfs.write(tmp_path / "image", kernel, base, {"name": "it's", "mtu": 1500}, {"steps": "read a 1\n"})
+    initramfs.write(tmp_path / "image", kernel, base, {"name": "it's", "mtu": 1500}, {"steps": b"read a 1\n"})
     image = (tmp_path / "image").read_bytes()
     at = len(modules.read_bytes()) + -len(modules.read_bytes()) % 4
     assert at % 4 == 0
@@ -399,6 +400,29 @@ def test_what_is_optional_is_left_out_and_named(monkeypatch):
     assert why == {"vm": "this machine has no vhost"}
     with pytest.raises(NfsleuthError, match=r"lacks vhost \(wanted by vm\)"):
         parts.fitted(read(ONE.replace("optional = true\n", ""), "one"))
+
+
+def test_kerberos_is_needed_by_those_who_speak_it(monkeypatch):
+    machine(monkeypatch, "krb5kdc", "kadmin.local", "vhost")
+    assert parts.fitted(read(ONE, "one"))
+    with pytest.raises(NfsleuthError, match=r"lacks kadmin.local \(wanted by vm\); run: apt-get .* krb5-admin-server$"):
+        parts.fitted(read(ONE.replace('backend = "vhost"', 'sec = "krb5"').replace("optional = true\n", ""), "one"))
+
+
+@pytest.mark.lab
+def test_a_realm_has_a_keytab_for_the_server_and_for_each_who_needs_one(tmp_path):
+    guests = '[[guests]]\nname = "b"\nhostname = "web01"\nsec = "krb5p"\n[[guests]]\nname = "c"\nkeytab = true\n'
+    experiment = read(ONE + guests, "one")
+    assert kerberos.wanted(experiment)
+    assert not kerberos.wanted(read(ONE, "one"))
+    realm = kerberos.realm(experiment, tmp_path / "the realm")
+    assert {path.stem for path in realm.folder.glob("*.keytab")} == {experiment.server.name, "web01", "c"}
+    files = realm.files(experiment.client("b"))
+    assert set(files) == {"krb5.conf", "krb5.keytab", "hosts"}
+    assert b"web01.lab.example" in files["krb5.keytab"]
+    assert f"{experiment.server.address} filer01.lab.example filer01\n".encode() in files["hosts"]
+    assert b"127.0.0.1 web01.lab.example web01\n" in files["hosts"]
+    assert f"kdc = {experiment.server.address}:88\n".encode() in files["krb5.conf"]
 
 
 def test_if_nothing_is_left_the_reason_is_said(monkeypatch):

@@ -60,13 +60,14 @@ backend = "user"
 nic = "e1000"
 version = "4.0"
 """
-NAT = f"""title = "masqueraded over NFSv4.0, captured at three places"
+NAT = f"""title = "masqueraded over NFSv4.0 with Kerberos, captured at three places"
 {COMMON}
 [[guests]]
 name = "behind-nat"
 host = "hv"
 backend = "masquerade"
 version = "4.0"
+sec = "krb5i"
 [[guests]]
 name = "crashes"
 host = "hv"
@@ -273,6 +274,12 @@ def test_clients_are_identified_rightly(ran, lab, name, state, version):
     assert client["state"] == state
     assert client["nfs_versions"] == [version]
     assert label["mac"] in client["macs"]
+
+
+def test_a_client_with_a_keytab_speaks_kerberos_and_nobody_else_does(ran):
+    rows = {row["name"]: found(ran.folder / lab, row) for lab in ("plain", "nat") for row in labels(ran.folder / lab)}
+    assert {name for name, client in rows.items() if "gss" in client["flavors"]} == {"behind-nat"}
+    assert "sys" not in rows["behind-nat"]["flavors"]  # of its state neither
 
 
 def test_labels_say_what_was_seen(ran):

@@ -135,3 +135,18 @@ def test_a_line_says_what_was_asked_and_what_came_back() -> None:
     later = call(call_time=3 * SECOND, main=25, offset=7, count=9, bytes=9, reply_frame=1, reply_time=3 * SECOND + 1000)
     [line] = lines.render(tables.calls(later, b"", ends)).splitlines()
     assert line.split() == ["2.000000", "10.0.0.7", "READ", "9", "@", "7", "OK", "9", "B", "1", "µs"]
+
+
+def test_a_line_says_that_a_call_is_encrypted() -> None:
+    hidden = call(flags=t.CALL_HIDDEN, flavor=t.Flavor.GSS, status=-2, reply_frame=1, reply_time=SECOND + 1000)
+    lines = CallLines(80).render(tables.calls(hidden, b"", tables.connections(connection()))).splitlines()
+    assert lines[1].split() == ["0.000000", "10.0.0.7", "COMPOUND", "encrypted", "1", "µs"]
+    unanswered = call(flags=t.CALL_HIDDEN, flavor=t.Flavor.GSS, status=-1)
+    assert "encrypted" not in CallLines(80).render(tables.calls(unanswered, b"", None))
+
+
+def test_operations_that_were_not_read_are_not_listed() -> None:
+    ops = np.zeros((1, t.MAX_OPS), np.uint8)
+    ops[0, :2] = (22, 38)
+    [row] = tables.calls(call(ops=ops, ops_count=3, main=38), b"", None).iter_rows(named=True)
+    assert (row["operations"], row["operations_count"]) == (["PUTFH", "WRITE"], 3)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from nfsleuth.clients.facts import ClientId, Seen
 from nfsleuth.evidence.model import State
+from nfsleuth.report import words
 from nfsleuth.report.escape import columns
 from nfsleuth.report.text import explanation, table
 from nfsleuth.verdict.model import Report
@@ -115,6 +117,41 @@ def test_an_explanation_lists_evidence_by_weight_with_what_was_seen_and_where() 
 def test_an_explanation_of_doubt_names_the_most_likely_state() -> None:
     report = make.ordinary()
     assert "most likely native, 55%" in explanation(report, report.clients[4])
+
+
+@pytest.mark.parametrize(
+    ("flavors", "hidden"),
+    [
+        (("none", "sys"), ""),
+        (("sys", "gss"), ""),
+        (("gss",), "Hidden: Kerberos in the place of AUTH_SYS names no machine\n"),
+        (("sys", "gss", "gss-hidden"), "Hidden: Kerberos encrypts arguments and results (krb5p)\n"),
+        (("none", "tls"), "Hidden: TLS encrypts all that is above TCP\n"),
+    ],
+)
+def test_an_explanation_says_why_less_is_known(flavors: tuple[str, ...], hidden: str) -> None:
+    report = make.ordinary()
+    verdict = report.clients[0]
+    for flavor in flavors:
+        verdict.facts.flavors.see(flavor)
+    shown = explanation(report, verdict)
+    assert hidden in shown
+    assert shown.count("Hidden:") == bool(hidden)
+
+
+def test_a_client_without_auth_sys_goes_by_the_name_in_its_owner_strings() -> None:
+    report = make.ordinary()
+    verdict = report.clients[0]
+    verdict.facts.client_ids = (
+        ClientId(b"Linux NFSv4.0 db-7/10.0.0.1", 1, 0, 1, 1),
+        ClientId(b"Linux NFSv4.1 db-7", 1, 1, 2, 2),
+        ClientId(b"Libnfs pid:1", 3, 0, 3, 3),
+    )
+    assert words.names(verdict) == ["vm-a"]
+    verdict.facts.names = Seen()
+    assert words.names(verdict) == ["db-7"]
+    verdict.facts.nlm_callers.see("db-7.example.net")
+    assert words.names(verdict) == ["db-7.example.net"]
 
 
 def test_every_state_has_a_line_of_probability() -> None:

@@ -77,6 +77,20 @@ def test_exchange_id_and_sequence():
     assert seen.connections["errors"][0] == 1
 
 
+def test_operations_behind_data_that_is_not_looked_at_are_none():
+    """The data of a WRITE is passed over, with what follows it, and never shows operations of a call before."""
+    getattr_ = p.u32(9, 1, 0x18)
+    short = p.call(1, version=4, procedure=1, arguments=p.compound(p.putfh(), p.lookup4(), p.u32(10), p.u32(12)))
+    long = p.call(
+        2, version=4, procedure=1, arguments=p.compound(p.putfh(), p.write4(0, bytes(9000)), getattr_, getattr_)
+    )
+    rows = track(
+        spoken((short, None), (long, p.reply(2, p.compound_results(p.ok(22), p.write4_result(9000))))).frames
+    ).calls
+    counted = {int(row["xid"]): (int(row["ops_count"]), row["ops"][:5].tolist()) for row in rows}
+    assert counted == {1: (4, [22, 15, 10, 12, 0]), 2: (4, [22, 38, 0, 0, 0])}
+
+
 def test_the_session_is_told_by_replies_alone():
     """One-way captures; an NFSv3 reply does not look like that."""
     replies = [p.reply(2, p.compound_results(p.sequence4_result(), p.ok(22))), p.reply(3, p.read3_results(b"x" * 100))]

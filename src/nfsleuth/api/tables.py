@@ -124,8 +124,8 @@ class TraceTables:
         - `client`, `server` text: addresses; `client_port` u16; `uid` i64: connection; `xid` u32
         - `program` text: "nfs", "mount", "nlm", ...; `version` u32; `minor` u8: minor version of NFSv4
         - `operation` text: the procedure, or what a COMPOUND is about; `operations` list of text: the first 16
-          operations of a COMPOUND, or the procedure alone; `operations_count` u16: operations that the COMPOUND
-          announces
+          operations of a COMPOUND as far as they were read (not those behind the data of a WRITE), or the procedure
+          alone; `operations_count` u16: operations that the COMPOUND announces
         - `flavor` text: credential flavour
         - `name` text: the file name; `handle` text: 16 hex digits, a hash of the file handle
         - `offset` u64, `count` u32: bytes, as asked for by READ, WRITE, COMMIT; `bytes` u32: read or written, by the
@@ -136,7 +136,7 @@ class TraceTables:
         - `call_bytes`, `reply_bytes` u32: lengths of the RPC messages; `call_frame`, `reply_frame` i64: where they
           begin; `reply_time`
         - `from_server` bool: a callback; `cut`, `reply_cut`: arguments, results not captured or not decoded to their
-          end; `hidden`: protected by RPCSEC_GSS; `retransmitted`: the same xid was outstanding before
+          end; `hidden`: encrypted (RPCSEC_GSS with privacy); `retransmitted`: the same xid was outstanding before
         """
         import polars as pl
 

@@ -424,7 +424,7 @@ def _operations(program: int, version: int, procedure: int, operations: Iterable
     """What a call does, in names as paths begin."""
     protocol = f"{program_name(program)}{version}" if version < 100 else program_name(program)
     if program == NFS and version == 4 and procedure == 1:
-        return [f"{protocol}.{operation_name(number)}" for number in operations]
+        return [f"{protocol}.{operation_name(number)}" for number in operations if number]
     return [f"{protocol}.{procedure_name(program, version, procedure)}"]
 
 

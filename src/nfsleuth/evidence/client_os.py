@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from msgspec import Struct
 
 from nfsleuth.clients.facts import Facts, Household
+from nfsleuth.clients.text import decode
+from nfsleuth.evidence.addresses import parse
 from nfsleuth.evidence.once import once_per_client
 
 KERNELS = ("linux", "macos", "freebsd", "windows", "esxi", "solaris")
@@ -40,6 +42,8 @@ IMPLEMENTATIONS = (
 )
 # FreeBSD: 8 bytes of the mount's file system id, then the host's UUID as text (sys/fs/nfsclient/nfs_clstate.c).
 FREEBSD_OWNER = re.compile(rb"^.{8}[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.DOTALL)
+LINUX_OWNER = re.compile(rb"(?:GNU/)?Linux NFSv4\.(\d) (.*)", re.DOTALL)
+OLD_LINUX_OWNER = re.compile(rb" (?:tcp|udp|rdma)6?$")
 NLM_OWNER = re.compile(rb"^\d+@.")  # fs/lockd/clntproc.c: pid@nodename
 SHOWN = tuple(chr(b) if 32 <= b < 127 else f"\\x{b:02x}" for b in range(256))  # how `short` writes each byte
 UPTIME_SLACK = 3.0  # s between a stamp that counts seconds and the capture's clock: stamps are whole seconds
@@ -136,6 +140,20 @@ def owner_os(owner: bytes) -> str:
     if macos_mac(owner) is not None:
         return "macos"
     return "freebsd" if FREEBSD_OWNER.match(owner) else ""
+
+
+def host_name(owner: bytes) -> str:
+    """The host's name in an owner string of Linux, or "".
+
+    fs/nfs/nfs4proc.c, nfs4_init_*_client_string: "Linux NFSv4.1 [ID/]NAME", "Linux NFSv4.0 NAME[/ID]/SERVER's address",
+    with `migration` "Linux NFSv4.0 [ID/]NAME". Before 4.13 "Linux NFSv4.0 ADDRESS/ADDRESS tcp", without a name.
+    """
+    found = LINUX_OWNER.fullmatch(owner[:1024])
+    if not found or OLD_LINUX_OWNER.search(found[2]):
+        return ""
+    first, *rest = decode(found[2]).split("/")
+    by_server = found[1] == b"0" and rest and parse(rest[-1]) is not None
+    return first if by_server or not rest else rest[-1]
 
 
 def macos_mac(owner: bytes) -> bytes | None:

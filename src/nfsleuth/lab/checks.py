@@ -93,6 +93,8 @@ def _native(native: Native, reboots: int) -> str:
         return "a native client cannot reboot; give it a workload without reboots"
     if native.container and native.ip == 6:
         return "the lab has no IPv6 behind a container engine's NAT; set ip = 4"
+    if native.kerberos:
+        return "only guests have a keytab and rpc.gssd; leave sec and keytab out"
     if native.client != "libnfs":
         return 'consumer is libnfs\'s; leave it out, or use client = "libnfs"' if native.consumer else ""
     if native.version not in LIBNFS_VERSIONS:
@@ -121,6 +123,8 @@ def _mount(experiment: Experiment, client: Guest | Native) -> str:
         return f'clientaddr is sent by NFSv4.0 only, not by {client.version}; set version = "4.0"'
     if client.uniquifier and client.version == "3":
         return "NFSv3 sends no uniquifier; set another version"
+    if client.kerberos and experiment.server.kind == "kernel":
+        return 'the guest that serves has no Kerberos; leave sec and keytab out, or use kind = "ganesha"'
     router = experiment.router(experiment.host(client.host))
     if client.ip == 6 and router and (router.masquerade or not router.inside6):
         return f"router {router.name} passes no IPv6; set ip = 4, or give the router inside6 and no masquerade"

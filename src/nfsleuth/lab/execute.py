@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from nfsleuth.errors import Exit, NfsleuthError
-from nfsleuth.lab import accel, initramfs, play, qemu, servers
+from nfsleuth.lab import accel, initramfs, kerberos, play, qemu, servers
 from nfsleuth.lab.agents import Agent
 from nfsleuth.lab.inside import Report
 from nfsleuth.lab.kernels import UML, Kernel
@@ -55,9 +55,11 @@ class Recording:
         for host in self.experiment.hosts:
             network.host(host)
         self.logs.mkdir(exist_ok=True)
-        programs = initramfs.programs(initramfs.CLIENT_PROGRAMS) if self.kernels else b""
+        realm = kerberos.realm(self.experiment, self.scratch / "realm") if kerberos.wanted(self.experiment) else None
+        wanted = (*initramfs.CLIENT_PROGRAMS, *(initramfs.KERBEROS_PROGRAMS if realm else ()))
+        programs = initramfs.programs(wanted) if self.kernels else b""
         stage = play.Stage(
-            self.experiment, network, self.kernels, programs, using, self.scratch, self.logs, self.libslirp
+            self.experiment, network, self.kernels, programs, using, self.scratch, self.logs, self.libslirp, realm
         )
         turns = plan(self.experiment)
         players = Players(stage, report)
@@ -95,7 +97,9 @@ class Recording:
             return
         share = self.scratch / "share"
         servers.fill(share, self.experiment)
-        running = servers.ganesha(stage.network.server, self.experiment, share, self.scratch / "ganesha", self.logs)
+        running = servers.ganesha(
+            stage.network.server, self.experiment, share, self.scratch / "ganesha", self.logs, stage.realm
+        )
         stack.callback(running.stop)
 
     def _record(self, network: Network, capture: Capture) -> Recorder:
@@ -127,7 +131,7 @@ def kernel_server(stage: play.Stage, root: Path) -> Agent:
     image = folder / "initramfs"
     listing = "".join(f"{octets} {path}\n" for path, octets in files.items())
     programs = initramfs.programs(initramfs.SERVER_PROGRAMS, root)
-    initramfs.write(image, kernel, programs, settings, {"files": listing})
+    initramfs.write(image, kernel, programs, settings, {"files": listing.encode()})
     tap = network.tap(network.server, "br0", server.mtu, qemu.USER)
     memory = SERVER_MEMORY + int(sum(files.values()) * 1.1)
     machine = qemu.Machine(kernel, image, folder, memory, stage.accel)

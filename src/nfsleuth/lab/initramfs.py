@@ -19,6 +19,7 @@ from nfsleuth.lab.run import run
 
 BUSYBOX = Path("/bin/busybox")
 CLIENT_PROGRAMS = ("/sbin/mount.nfs", "/bin/dd")
+KERBEROS_PROGRAMS = ("/usr/sbin/rpc.gssd",)
 SERVER_PROGRAMS = ("/usr/sbin/exportfs", "/usr/sbin/rpc.nfsd", "/usr/sbin/rpc.mountd", "/sbin/rpcbind")
 # libtirpc looks transports and programs up in them.
 TABLES = ("netconfig", "protocols", "services", "rpc")
@@ -45,10 +46,10 @@ def programs(wanted: tuple[str, ...], root: Path = Path("/")) -> bytes:
     return cpio.archive(members)
 
 
-def write(target: Path, kernel: Kernel, base: bytes, settings: Mapping[str, object], job: Mapping[str, str]) -> None:
-    """Write the initramfs of one guest: modules, `base` of `programs`, and /job with `settings` and the texts `job`."""
+def write(target: Path, kernel: Kernel, base: bytes, settings: Mapping[str, object], job: Mapping[str, bytes]) -> None:
+    """Write the initramfs of one guest: modules, `base` of `programs`, and /job with `settings` and the files `job`."""
     told = {"job/settings": cpio.Entry(shell(settings).encode())}
-    told |= {f"job/{name}": cpio.Entry(text.encode()) for name, text in job.items()}
+    told |= {f"job/{name}": cpio.Entry(content) for name, content in job.items()}
     modules = kernel.modules.read_bytes()
     padding = bytes(-len(modules) % cpio.ALIGNED)
     target.write_bytes(modules + padding + base + cpio.archive(told))

@@ -34,13 +34,16 @@ DRIVERS = (
     "tulip", "e100",
 )  # fmt: skip
 NFS = ("nfsv3", "nfsv4", "nfsd", "ipv6", "af_packet")
+# The kernel's part of RPCSEC_GSS, and what its encryption type is made of where that is not built in: AES in mode CTS
+# over CBC, with an HMAC (RFC 3962).
+KERBEROS = ("rpcsec_gss_krb5", "cts", "cbc", "hmac")
 # "linux-image-6.1.0-56-amd64", "linux-image-6.12.117+deb12-amd64"; not -cloud-, not -rt-.
 PACKAGE = re.compile(r"linux-image-(\d[^a-z]*(?:\+deb\d+|\+bpo)?)-amd64")
 META = {"generic": "linux-image-amd64", "cloud": "linux-image-cloud-amd64"}
 UML = "uml"
 UML_KERNEL = Path("/usr/bin/linux.uml")
 UML_MODULES = Path("/usr/lib/uml/modules")
-FORMAT = "1"  # of the cache: counted up when what is kept of a package changes
+FORMAT = "2"  # of the cache: counted up when what is kept of a package changes
 # A bzImage (Documentation/x86/boot.rst): setup_sects, header's mark, payload_offset and payload_length.
 SETUP_SECTS, MARK, PAYLOAD = 0x1F1, 0x202, 0x248
 SECTOR = 512
@@ -204,7 +207,7 @@ def _user_mode_linux() -> Kernel:
 def modules_archive(tree: Path) -> bytes:
     """An archive of the modules in `tree` (lib/modules/RELEASE); `/modules/NAME.order` lists what to load for NAME."""
     files: dict[str, cpio.Entry] = {}
-    for name in (*NFS, *DRIVERS):
+    for name in (*NFS, *KERBEROS, *DRIVERS):
         found = list(_closure(tree, name))
         files |= {f"modules/{_plain(path)}.ko": cpio.Entry(_content(path)) for path in found}
         order = "".join(f"{_plain(path)}\n" for path in found)

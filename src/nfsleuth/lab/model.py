@@ -63,6 +63,8 @@ CLOUD_NICS = ("virtio-net-pci", "vmxnet3", "e1000", "e1000e")  # what a cloud ke
 UML_NIC = "uml-tuntap"
 VERSIONS = ("3", "4.0", "4.1", "4.2")
 LIBNFS_VERSIONS = ("3", "4.0")
+SYS = "sys"
+FLAVOURS = (SYS, "krb5", "krb5i", "krb5p")
 STARTS = ("in turn", "staggered", "together")
 ORDERS = ("sequential", "reverse", "random")
 FORMATS = ("pcapng", "pcap")
@@ -165,6 +167,8 @@ class Client:
     noresvport: bool = key("mount from any port, not from a reserved one", values.flag, False)
     nconnect: int = key("TCP connections per mount", values.whole(1, 16), 1)
     clientaddr: str = key("callback address that it claims, NFSv4.0 only; its own", values.address, "")
+    sec: str = key("security flavour of its mount; all but sys take a Kerberos realm", values.one_of(FLAVOURS), SYS)
+    keytab: bool = key("it has a keytab and rpc.gssd, even if it mounts with sec = sys", values.flag, False)
     uniquifier: str = key("nfs4_unique_id of its kernel; none", values.word, "")
     rsize: int = key("bytes per READ call; as the server offers", values.size_between(1024, 1 << 20), 0)
     wsize: int = key("bytes per WRITE call; as the server offers", values.size_between(1024, 1 << 20), 0)
@@ -180,12 +184,19 @@ class Client:
     notes: str = key("a remark for the label", values.text, "")
 
     @property
+    def kerberos(self) -> bool:
+        """Whether it has a keytab: Linux then protects its state (SETCLIENTID), even if it mounts with sec=sys."""
+        return self.keytab or self.sec != SYS
+
+    @property
     def mount_options(self) -> str:
         """What stands behind `mount -o`, but for addresses: "vers=4.0,noresvport,clientaddr=192.0.2.55"."""
         words = [f"vers={self.version}"]
         words += ["noresvport"] if self.noresvport else []
         words += [f"nconnect={self.nconnect}"] if self.nconnect > 1 else []
         words += [f"clientaddr={self.clientaddr}"] if self.clientaddr else []
+        # Without a word Linux would take what the server offers first, were it able to.
+        words += [f"sec={self.sec}"] if self.kerberos else []
         words += [f"rsize={self.rsize}"] if self.rsize else []
         words += [f"wsize={self.wsize}"] if self.wsize else []
         return ",".join([*words, *self.options])

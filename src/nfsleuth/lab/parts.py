@@ -150,6 +150,8 @@ _KINDS = (
     _Kind("tbf", "slow cables", _works(_BRIDGE, "tc qdisc add dev br9 root tbf rate 1mbit burst 32k latency 50ms")),
     _Kind("passt", "guests behind passt", _program("passt"), "passt", needed=False),
     _Kind("User-Mode Linux", "a stand-in for a native kernel client", _program("linux.uml"), "user-mode-linux", False),
+    _Kind("krb5kdc", "mounts with Kerberos", _program("krb5kdc"), "krb5-kdc", needed=False),
+    _Kind("kadmin.local", "keytabs of these mounts", _program("kadmin.local"), "krb5-admin-server", needed=False),
     _Kind("/dev/kvm", "guests at full speed, if a kernel boots under it", KVM.exists, needed=False),
     _Kind("macvtap", "guests on macvtap", _works(_BRIDGE, "ip link add link br9 mvt9 type macvtap"), needed=False),
     _Kind("vhost", "guests on vhost", VHOST.exists, needed=False),
@@ -227,6 +229,8 @@ def _client_needs(client: Client) -> list[str]:
     by_kernel = {"uml": "User-Mode Linux", "cloud": "cloud kernel", "backports": "backports kernel"}
     by_backend = {"passt": "passt", "macvtap": "macvtap", "vhost": "vhost"}
     found = [by_kernel.get(client.kernel), by_backend.get(client.backend)]
+    # The first one that is missing is named, and the package of kadmin.local brings the other.
+    found += ["kadmin.local", "krb5kdc"] if client.kerberos else []
     return [part for part in found if part]
 
 

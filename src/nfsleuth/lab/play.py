@@ -18,9 +18,9 @@ from importlib.resources import files
 from pathlib import Path
 
 from nfsleuth.errors import Exit, NfsleuthError
-from nfsleuth.lab import cpu, initramfs, qemu, servers, watching
+from nfsleuth.lab import cpu, initramfs, kerberos, qemu, servers, watching
 from nfsleuth.lab.agents import Agent, end
-from nfsleuth.lab.kernels import Kernel
+from nfsleuth.lab.kernels import KERBEROS, Kernel
 from nfsleuth.lab.model import (
     NIC_DRIVERS,
     USER_MODE,
@@ -57,6 +57,7 @@ class Stage:
     scratch: Path
     logs: Path
     libslirp: Path | None = None  # folder of the libslirp that takes notes, for recordings by `instrumented`
+    realm: kerberos.Realm | None = None
 
     @property
     def recordings(self) -> Path:
@@ -228,14 +229,18 @@ def orders(workload: Workload, seed: str) -> dict[str, str]:
     return found
 
 
-def _job(stage: Stage, turn: Turn) -> dict[str, str]:
+def _job(stage: Stage, turn: Turn) -> dict[str, bytes]:
     """The files of a client's job besides its settings."""
     experiment = stage.experiment
     workload = experiment.workload(turn.client)
     text = steps(workload, servers.files_of(experiment, turn.client)) if turn.work else ""
     if turn.method and experiment.path:
         text += f"record {servers.recorded_file(experiment.path)} {experiment.path.block} {experiment.path.reads}\n"
-    return {"steps": text, **orders(workload, f"{experiment.seed} {turn.client.name}")}
+    texts = {"steps": text, **orders(workload, f"{experiment.seed} {turn.client.name}")}
+    told = {name: content.encode() for name, content in texts.items()}
+    if stage.realm and turn.client.kerberos:
+        told |= stage.realm.files(turn.client)
+    return told
 
 
 def _source(experiment: Experiment, client: Client) -> str:
@@ -277,8 +282,8 @@ def _native(stage: Stage, client: Native, turn: Turn, told: Told, stack: ExitSta
         _inside(stage, stack, client, told, here, "eth0")
     job = stage.scratch / client.name
     job.mkdir(parents=True, exist_ok=True)
-    for name, text in _job(stage, turn).items():
-        (job / name).write_text(text)
+    for name, content in _job(stage, turn).items():
+        (job / name).write_bytes(content)
     log = stage.logs / f"{client.name}.log"
     if client.client == "kernel":
         share = job / "share"
@@ -373,9 +378,11 @@ def _machine(stage: Stage, guest: Guest, turn: Turn, port: str, modules: str) ->
     folder = qemu.own_folder(stage.scratch / guest.name)
     kernel = stage.kernels[guest.kernel]
     version = "nfsv3" if guest.version == "3" else "nfsv4"
+    crypto = " ".join(KERBEROS) if guest.kerberos else ""
     settings = _mount_settings(stage, guest) | {
-        "role": "client", "port": port, "modules": f"{modules} ipv6 {version}".strip(), "at": "/mnt",
+        "role": "client", "port": port, "modules": f"{modules} ipv6 {version} {crypto}".strip(), "at": "/mnt",
         "mount_program": "mount.nfs", "ipv6": int(guest.ip == 6), "clock": guest.clock_ppm * PPM or "",
+        "keytab": int(guest.kerberos),
         **addresses(stage.experiment, stage.network, guest),
     }  # fmt: skip
     image = folder / "initramfs"

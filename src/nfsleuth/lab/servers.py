@@ -18,7 +18,8 @@ from pathlib import Path
 
 from nfsleuth.errors import Exit, NfsleuthError
 from nfsleuth.lab.agents import end
-from nfsleuth.lab.model import Client, Experiment, PathRecording
+from nfsleuth.lab.kerberos import Realm
+from nfsleuth.lab.model import FLAVOURS, SYS, Client, Experiment, PathRecording
 from nfsleuth.lab.network import Namespace
 from nfsleuth.lab.run import run
 
@@ -35,8 +36,11 @@ NFS_CORE_PARAM {{ Protocols = 3, 4; Mount_Path_Pseudo = true; MNT_Port = 20048; 
                  Enable_RQUOTA = false; }}
 NFSv4 {{ Graceless = true; Lease_Lifetime = {lease}; Minor_Versions = 0, 1, 2; }}
 EXPORT {{ Export_Id = 1; Path = {share}; Pseudo = /export; Access_Type = RW; Squash = No_Root_Squash;
-         SecType = sys; FSAL {{ Name = VFS; }} }}
+         SecType = {flavours}; FSAL {{ Name = VFS; }} }}
 LOG {{ Default_Log_Level = EVENT; }}
+"""
+KERBEROS = """
+NFS_KRB5 {{ Active_krb5 = true; PrincipalName = nfs; KeytabPath = {keytab}; CCacheDir = /run/ganesha; }}
 """
 APART = (
     "unshare", "--mount", "--uts", "--pid", "--fork", "--kill-child", "--mount-proc", "--propagation", "private",
@@ -100,13 +104,18 @@ class Ganesha:
         end(self.process)
 
 
-def ganesha(here: Namespace, experiment: Experiment, share: Path, folder: Path, logs: Path) -> Ganesha:
-    """Serve `share` from the machine `here`. NfsleuthError if it does not answer within STARTS seconds."""
+def ganesha(
+    here: Namespace, experiment: Experiment, share: Path, folder: Path, logs: Path, realm: Realm | None
+) -> Ganesha:
+    """Serve `share` from the machine `here`, with the KDC of `realm` beside it.
+
+    NfsleuthError if it does not answer within STARTS seconds.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     logs.mkdir(parents=True, exist_ok=True)
     config = folder / "ganesha.conf"
-    config.write_text(GANESHA.format(share=share, lease=experiment.server.lease))
-    told = (experiment.server.name, str(config), str(logs / "ganesha.log"))
+    config.write_text(_configuration(experiment, share, realm))
+    told = [experiment.server.name, str(config), str(logs / "ganesha.log"), *([str(realm.folder)] if realm else [])]
     launcher = [sys.executable, "-m", "nfsleuth.lab.serve", *told]
     with (logs / "server.log").open("wb") as output:
         process = subprocess.Popen(
@@ -119,6 +128,12 @@ def ganesha(here: Namespace, experiment: Experiment, share: Path, folder: Path, 
             raise NfsleuthError("NFS-Ganesha does not answer; see ganesha.log among the logs", Exit.LAB_FAILED)
         time.sleep(0.2)
     return Ganesha(process)
+
+
+def _configuration(experiment: Experiment, share: Path, realm: Realm | None) -> str:
+    flavours = FLAVOURS if realm else (SYS,)
+    text = GANESHA.format(share=share, lease=experiment.server.lease, flavours=", ".join(flavours))
+    return text + KERBEROS.format(keytab=realm.keytab(experiment.server.name)) if realm else text
 
 
 def _answers(here: Namespace) -> bool:

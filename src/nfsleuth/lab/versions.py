@@ -9,7 +9,7 @@ from importlib.metadata import version
 # Debian packages whose version may change what is seen on the wire.
 PACKAGES = (
     "qemu-system-x86", "libslirp0", "passt", "nfs-ganesha", "libntirpc4.3", "nfs-common", "rpcbind", "libnfs13",
-    "libnfs14", "tcpdump", "busybox-static", "user-mode-linux", "iproute2", "nftables",
+    "libnfs14", "krb5-kdc", "libkrb5-3", "tcpdump", "busybox-static", "user-mode-linux", "iproute2", "nftables",
 )  # fmt: skip
 
 

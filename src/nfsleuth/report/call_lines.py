@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from nfsleuth.report import words
 from nfsleuth.report.escape import padded, shortened, visible
+from nfsleuth.report.tables import NOT_DECODED
 
 if TYPE_CHECKING:
     import polars as pl
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 TIME, OPERATION, STATUS, BYTES, LATENCY = 10, 12, 10, 6, 7  # columns of the parts of a line
 WHAT = 14  # columns that the arguments keep beside a long address
 LEAST = 80
-_SHOWN = ("client", "operation", "name", "handle", "offset", "count", "status_name", "bytes", "latency")
+_SHOWN = ("client", "operation", "name", "handle", "offset", "count", "status_name", "hidden", "bytes", "latency")
 
 
 class CallLines:
@@ -51,7 +52,7 @@ class CallLines:
             row["client"] or "?",
             row["operation"],
             " ".join(what),
-            _status(row["status_name"]),
+            _status(row["status_name"], hidden=row["hidden"]),
             words.size(row["bytes"]) if row["bytes"] else "",
             "" if row["latency"] is None else words.duration(row["latency"]),
         )
@@ -72,8 +73,10 @@ class CallLines:
         return " ".join(cells).rstrip()
 
 
-def _status(name: str) -> str:
-    """A status without what all of them begin with: ``OK``, ``NOENT``."""
+def _status(name: str, *, hidden: bool) -> str:
+    """A status without what all of them begin with: ``OK``, ``NOENT``; `hidden`: Kerberos encrypts it."""
+    if hidden and name == NOT_DECODED:
+        return "encrypted"
     for prefix in ("NFS4ERR_", "NFS3ERR_", "NFS4_", "NFS3_"):
         name = name.removeprefix(prefix)
     return name

@@ -76,6 +76,7 @@ def client(verdict: Verdict) -> dict[str, Any]:
         "macs": list(facts.macs),
         "names": words.names(verdict),
         "nfs_versions": words.versions(verdict),
+        "flavors": sorted(facts.flavors),
         "implementation": words.implementation(verdict),
         "state": verdict.state,
         "leading": verdict.leading,

@@ -29,6 +29,7 @@ _ACCEPT = {
     4: "GARBAGE_ARGS",
     5: "SYSTEM_ERR",
 }  # RFC 5531 section 9
+NOT_DECODED = "not decoded"  # status_name of a reply whose status was not read
 _CALL_FLAGS = {
     "from_server": t.CALL_FROM_SERVER,
     "cut": t.CALL_CUT,
@@ -214,7 +215,7 @@ def status_name(program: int, version: int, status: int) -> str:
     if status <= -100:
         return _ACCEPT.get(-100 - status, f"accept_stat {-100 - status}")
     if status < 0:
-        return "not decoded"
+        return NOT_DECODED
     if (program == programs.NFS and version == 4) or program >= programs.NFS_CB:
         return nfs4.STATUS.get(status, str(status))
     if program in (programs.NFS, programs.NFSACL):
@@ -256,7 +257,7 @@ def _operations(rows: Array, procedure: pl.Series) -> pl.Series:
     shapes = np.ascontiguousarray(key).view(f"V{key.shape[1]}").ravel()
     seen: dict[bytes, int] = {}
     index = np.array([seen.setdefault(shape, len(seen)) for shape in shapes.tolist()], np.int64)
-    lists = [[programs.operation_name(op, callback=bool(s[-1])) for op in s[: s[-2]]] or None for s in seen]
+    lists = [[programs.operation_name(op, callback=bool(s[-1])) for op in s[: s[-2]] if op] or None for s in seen]
     return (
         _gathered(lists, index, pl.List(pl.String))
         .to_frame("ops")

@@ -244,6 +244,8 @@ def _conclusion(report: Report, verdict: Verdict, width: int, colour: bool) -> l
         f"MAC {', '.join(list(facts.macs)[:3])}" if len(facts.macs) else "no MAC seen",
     ]
     lines += wrapped("Seen: " + ", ".join(seen), width)
+    if hidden := words.hidden(verdict):
+        lines += wrapped("Hidden: " + "; ".join(hidden), width)
     for host in report.hosts:
         if host.id == verdict.host and len(host.clients) > 1:
             lines += wrapped(_host(host), width, 6)

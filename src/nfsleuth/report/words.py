@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 
+from nfsleuth.clients.facts import Facts
+from nfsleuth.evidence.client_os import host_name
 from nfsleuth.evidence.model import HYPOTHESES, State
 from nfsleuth.verdict.model import Capture, Report, Verdict
 
@@ -32,7 +34,7 @@ ODDITIES = {
     "rpc_program_other": "calls of other RPC programs",
     "operation_unknown": "unknown NFS operations",
     "xdr_malformed": "malformed XDR",
-    "body_hidden": "calls protected by Kerberos",
+    "body_hidden": "calls encrypted by Kerberos",
     "tls": "connections encrypted by TLS",
     "reply_unmatched": "replies without a call",
     "call_unanswered": "calls without a reply",
@@ -91,8 +93,26 @@ def sure(verdict: Verdict) -> str:
 
 
 def names(verdict: Verdict) -> list[str]:
-    """Names that the client gave itself, most often seen first: AUTH_SYS, else NLM."""
-    return list(verdict.facts.names) or list(verdict.facts.nlm_callers)
+    """Names that the client gave itself, most often seen first: AUTH_SYS, else NLM, else its owner strings."""
+    facts = verdict.facts
+    return list(facts.names) or list(facts.nlm_callers) or list(dict.fromkeys(_owner_names(facts)))
+
+
+def _owner_names(facts: Facts) -> Iterator[str]:
+    return (name for record in facts.client_ids if (name := host_name(record.owner)))
+
+
+def hidden(verdict: Verdict) -> list[str]:
+    """Why less is known of a client than could be: what of its traffic cannot be read, and what its kind leaves out."""
+    flavors = verdict.facts.flavors
+    reasons = []
+    if "gss-hidden" in flavors:
+        reasons.append("Kerberos encrypts arguments and results (krb5p)")
+    if "gss" in flavors and "sys" not in flavors:
+        reasons.append("Kerberos in the place of AUTH_SYS names no machine")
+    if "tls" in flavors:
+        reasons.append("TLS encrypts all that is above TCP")
+    return reasons
 
 
 def versions(verdict: Verdict) -> list[str]:

@@ -16,6 +16,7 @@ from nfsleuth.trace.tables import (
     CALL_HIDDEN,
     CALL_REPLY_CUT,
     CALL_RETRANSMITTED,
+    MAX_OPS,
     Flavor,
     Identity,
     Oddity,
@@ -115,6 +116,8 @@ def _clear(s, c, message, call):
     call["minor"] = 0
     call["main"] = 0
     call["ops_count"] = 0
+    for i in range(MAX_OPS):  # those behind data that is not looked at stay 0
+        call["ops"][i] = 0
     call["flavor"] = 0
     call["flags"] = 0
     call["status"] = STATUS_NO_REPLY

@@ -55,7 +55,7 @@ class Flavor(IntEnum):
     DH = 8
     GSS = 16  # RPCSEC_GSS
     TLS = 32  # AUTH_TLS probe: what follows is encrypted
-    GSS_HIDDEN = 64  # RPCSEC_GSS with integrity or privacy: arguments not read
+    GSS_HIDDEN = 64  # RPCSEC_GSS with privacy: arguments not read
     OTHER = 128
 
 
@@ -168,7 +168,7 @@ CALL = np.dtype(
         ("minor", np.uint8),  # NFSv4 minor version
         ("main", np.uint8),  # the operation that the COMPOUND is about (NFSv4), 0 otherwise
         ("ops_count", np.uint16),  # operations that the COMPOUND announces (at most 65535)
-        ("ops", np.uint8, MAX_OPS),  # the first of them; 255: number above 254
+        ("ops", np.uint8, MAX_OPS),  # the first of them; 255: number above 254, 0: not read
         ("flavor", np.uint8),  # Flavor bit
         ("flags", np.uint8),  # CALL_ flags below
         ("status", np.int32),  # NFS status; -1 no reply, -2 not decoded, -(100 + accept_stat), -200 denied
@@ -192,7 +192,7 @@ CALL = np.dtype(
 )
 CALL_FROM_SERVER = 1  # a callback
 CALL_CUT = 2  # arguments not captured or not decoded to their end
-CALL_HIDDEN = 4  # RPCSEC_GSS with integrity or privacy
+CALL_HIDDEN = 4  # RPCSEC_GSS with privacy
 CALL_REPLY_CUT = 8  # results not captured or not decoded to their end
 CALL_RETRANSMITTED = 16  # the same xid was seen outstanding before
 CALL_SETS_SIZE = 32  # SETATTR that makes the file shorter or longer, as far as can be told
@@ -312,7 +312,7 @@ class Oddity(IntEnum):
     RPC_PROGRAM_OTHER = 16  # RPC of a program that nfsleuth does not decode
     OPERATION_UNKNOWN = 17  # ended the decoding of a COMPOUND
     XDR_MALFORMED = 18  # lengths or values that cannot be
-    BODY_HIDDEN = 19  # RPCSEC_GSS integrity or privacy
+    BODY_HIDDEN = 19  # RPCSEC_GSS with privacy
     TLS = 20  # connection encrypted after AUTH_TLS
     REPLY_UNMATCHED = 21  # reply without a call in the capture
     CALL_UNANSWERED = 22  # call without a reply in the capture
