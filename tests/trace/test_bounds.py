@@ -10,7 +10,7 @@ from conversations import Shape, said
 
 import packets as p
 from nfsleuth.capture.frames import FRAME, Chunk
-from nfsleuth.trace.state import Budget
+from nfsleuth.trace.state import FIRST_PLACES, Budget
 from nfsleuth.trace.tables import Identity
 from nfsleuth.trace.tracker import Tracker
 from packets import Conversation, Frame
@@ -93,6 +93,20 @@ def test_calls_without_replies_are_given_up_oldest_first():
     assert seen.odd["call_unanswered"] == count - 1
     assert seen.connections["calls"][0] == count
     assert seen.connections["replies"][0] == 1
+
+
+def test_as_many_calls_wait_as_there_are():
+    """More than there are places in use at first: none is lost when more of them come into use."""
+    talk = Conversation().handshake()
+    count = 3 * FIRST_PLACES
+    for xid in range(count):
+        talk.raw(0, p.record(p.call(xid)))
+    for xid in range(count):
+        talk.raw(1, p.record(p.reply(xid)))
+    seen = track(talk.frames, budget=Budget())
+    assert sorted(seen.calls["xid"]) == list(range(count))
+    assert seen.connections["replies"].tolist() == [count]
+    assert seen.odd == {}
 
 
 @small
