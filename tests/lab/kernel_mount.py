@@ -131,7 +131,7 @@ class _Server:
         self._running = self._start()
 
     def _start(self) -> servers.Ganesha:
-        return servers.ganesha(self._here, self._lab, self._share, self._scratch / "ganesha", self._logs)
+        return servers.ganesha(self._here, self._lab, self._share, self._scratch / "ganesha", self._logs, None)
 
     def happens(self, what: str) -> None:
         """It stops; or it comes back with an empty export, so that file handles name nothing any more."""

@@ -94,11 +94,11 @@ def assert_whole(folder: Path) -> None:
 def test_what_limits_is_told(rates: dict[str, Rates], limit: str) -> None:
     """Each client is called after what limits it.
 
-    A guest that is kept waiting for a processor thinks for longer than 10 ms between calls, which counts as its
-    application's (docs/bandwidth.md): so of a guest only the rest of its time is asked for.
+    A client that is kept waiting for a processor thinks for longer than 10 ms between calls, which counts as its
+    application's (docs/bandwidth.md): so only the rest of its time is asked for, but of the one that is to be slow.
     """
     cell = rates[limit].of("read")
     shares = {name: cell.share(which) for name, which in zip(LIMITS, Limit, strict=True)}
-    if limit == "client":
+    if limit != "application":
         del shares["application"]
     assert shares[limit] > sum(shares.values()) / 2, shares
