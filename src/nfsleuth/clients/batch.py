@@ -23,7 +23,7 @@ import numpy as np
 from msgspec import Struct
 
 from nfsleuth.clients.clock import Clock
-from nfsleuth.clients.columns import Column, Some, distinct, ordered
+from nfsleuth.clients.columns import Column, Some, distinct, is_ordered, ordered, starts_of
 from nfsleuth.clients.facts import CLIENT_IDS_KEPT, CLOCKS_KEPT, ClientId, Facts, Seen, Syn, Traffic
 from nfsleuth.clients.rates import Rates
 from nfsleuth.clients.tally import Tally, tally
@@ -168,9 +168,9 @@ class Batch:
         self.rates = rates  # by uid
         self.clocks = clocks  # by uid
         uids = connections["uid"]
-        self.connections = connections[ordered(uids)] if (uids[1:] < uids[:-1]).any() else connections
+        self.connections = connections if is_ordered(uids) else connections[ordered(uids)]
         frames = identities.frame
-        self.identities = identities.rows(ordered(frames)) if (frames[1:] < frames[:-1]).any() else identities
+        self.identities = identities if is_ordered(frames) else identities.rows(ordered(frames))
         self.texts = texts
         self.of = np.searchsorted(self.connections["uid"], self.identities.uid)  # row of each identity's connection
         self.carried = _carried(self.connections)
@@ -251,7 +251,7 @@ class Batch:
         of, said = self.of[telling], self.said[telling]
         _, pairs = distinct(of, said)
         of, said = of[pairs], said[pairs].tolist()
-        starts = np.flatnonzero(np.diff(of, prepend=-1))
+        starts = starts_of(of)
         ends = np.append(starts, len(of))[1:].tolist()
         numbers: dict[tuple[int, ...], int] = {(): 0}
         signature = np.zeros(len(self.connections), np.int64)
@@ -341,7 +341,7 @@ class Batch:
         places, said, rows = places[boots], said[boots], rows.rows(boots)
         order = np.lexsort((rows.a, rows.frame, rows.time, places))
         places, said, rows = places[order], said[order], rows.rows(order)
-        starts = np.flatnonzero(np.diff(places, prepend=-1))
+        starts = starts_of(places)
         for start, end in zip(starts.tolist(), np.append(starts, len(places))[1:].tolist(), strict=True):
             few = slice(start, min(end, start + CLIENT_IDS_KEPT))
             ids = {
@@ -448,7 +448,7 @@ def _add_up(found: list[Known], place: Column, table: np.ndarray, rows: Column) 
     """Sums and spans over the connections of each strand."""
     order = ordered(place)
     c = Some(table, rows[order])
-    starts = np.flatnonzero(np.diff(place[order], prepend=-1))
+    starts = starts_of(place[order])
     sums = {
         "connections": np.ones(len(rows), np.int64),
         "calls": c["calls"],

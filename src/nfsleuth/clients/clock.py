@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from nfsleuth.clients.columns import distinct
+from nfsleuth.clients.columns import distinct, starts_of
 
 # Ticks per second that systems use: Linux 1000 since 2017 (before that CONFIG_HZ), 1,000,000 with tcp_usec_ts (2023);
 # the BSDs and macOS 1000, or 2 and 10 in old ones; Windows 1000, before 100; Solaris 100 and 1000.
@@ -56,8 +56,7 @@ def measured(rows: np.ndarray, ports: Mapping[int, int]) -> dict[int, Clock]:
     enough = np.bincount(numbers) >= FEWEST  # most connections are short: their samples need not be put in order
     rows = rows[enough[numbers]]
     rows = rows[np.lexsort((rows["frame"], rows["time"], rows["uid"]))]
-    starts = np.flatnonzero(np.diff(rows["uid"], prepend=-1))
-    for start, end in pairwise([*starts.tolist(), len(rows)]):
+    for start, end in pairwise([*starts_of(rows["uid"]).tolist(), len(rows)]):
         some = rows[start:end]
         uid = int(some[0]["uid"])
         clock = fit(some[some["port"] == ports[uid]]) if uid in ports else None

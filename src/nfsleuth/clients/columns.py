@@ -78,6 +78,16 @@ def _ranked(column: Column, most: int = 1 << 31) -> tuple[Column, int]:
     return ranks, len(kept)
 
 
+def is_ordered(column: Column) -> bool:
+    """Whether no value is smaller than the one before it."""
+    return bool((column[1:] >= column[:-1]).all())
+
+
+def starts_of(ranked: Column) -> Column:
+    """int64[m]: the rows of `ranked` where another value begins."""
+    return np.flatnonzero(begins(ranked))
+
+
 def begins(ranked: Column) -> Column:
     """bool[n]: where another value begins."""
     new = np.ones(len(ranked), np.bool_)

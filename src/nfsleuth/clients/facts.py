@@ -6,7 +6,7 @@ files, threads and machines add up in any order. Everything is bounded (`MOST`):
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from functools import cached_property, reduce
 from operator import add, attrgetter
 from typing import Any, Generic, TypeVar
@@ -20,6 +20,7 @@ SAMPLES = 4  # frame numbers kept per value
 MOST = 512  # distinct values kept per kind
 
 V = TypeVar("V", bound=Hashable)
+T = TypeVar("T")
 
 
 class Sighting(Struct):
@@ -281,6 +282,13 @@ class Neighbour(Struct, frozen=True):
     kind: str  # "ip", "arp", "nd", "bridge", "router"
 
 
+def _grouped(items: Iterable[T], key: Callable[[T], str]) -> dict[str, list[T]]:
+    found: dict[str, list[T]] = {}
+    for item in items:
+        found.setdefault(key(item), []).append(item)
+    return found
+
+
 class Link(Struct, dict=True):
     """What was seen below NFS, of everybody: which MAC speaks for which addresses.
 
@@ -315,17 +323,11 @@ class Link(Struct, dict=True):
 
     @cached_property
     def _of_mac(self) -> dict[str, list[Neighbour]]:
-        found: dict[str, list[Neighbour]] = {}
-        for neighbour in self.neighbours:
-            found.setdefault(neighbour.mac, []).append(neighbour)
-        return found
+        return _grouped(self.neighbours, attrgetter("mac"))
 
     @cached_property
     def _at(self) -> dict[str, list[Neighbour]]:
-        found: dict[str, list[Neighbour]] = {}
-        for neighbour in self.neighbours:
-            found.setdefault(neighbour.address, []).append(neighbour)
-        return found
+        return _grouped(self.neighbours, attrgetter("address"))
 
 
 class Household(Struct, dict=True):
@@ -341,8 +343,8 @@ class Household(Struct, dict=True):
 
     def at_address(self, address: str) -> list[Facts]:
         """Clients that share `address`."""
-        if "at_address" not in self.memo:
-            found = self.memo["at_address"] = {}
-            for client in self.clients:
-                found.setdefault(client.address, []).append(client)
-        return list(self.memo["at_address"].get(address, ()))
+        return list(self._at.get(address, ()))
+
+    @cached_property
+    def _at(self) -> dict[str, list[Facts]]:
+        return _grouped(self.clients, attrgetter("address"))

@@ -10,6 +10,7 @@ import numpy as np
 
 from nfsleuth.clients import clock, facts
 from nfsleuth.clients.batch import BOOTS, FIELDS, Batch, Held
+from nfsleuth.clients.columns import ordered, starts_of
 from nfsleuth.clients.facts import Link, Sighting
 from nfsleuth.clients.rates import Rates, measured
 from nfsleuth.clients.text import address_text, mac_text
@@ -125,8 +126,8 @@ class Gatherer:
     def _thin(self) -> None:
         """Keep every other sample of each connection, and its first."""
         rows = joined(self._clocks, CLOCK)
-        rows = rows[np.argsort(rows["uid"], kind="stable")]
-        starts = np.flatnonzero(np.diff(rows["uid"], prepend=-1))
+        rows = rows[ordered(rows["uid"])]
+        starts = starts_of(rows["uid"])
         place = np.arange(len(rows)) - np.repeat(starts, np.diff(starts, append=len(rows)))
         rows = rows[place % 2 == 0]
         self._clocks, self._sampled = [rows], len(rows)

@@ -27,7 +27,7 @@ from typing import NamedTuple
 import numpy as np
 from msgspec import Struct, field
 
-from nfsleuth.clients.columns import Some, combined, ordered
+from nfsleuth.clients.columns import Some, combined, ordered, starts_of
 from nfsleuth.clients.timeline import Timeline, timelines
 from nfsleuth.trace.tables import Pace, Spent
 
@@ -214,12 +214,13 @@ def measured(table: np.ndarray) -> dict[int, Rates]:
     octets = lengths[place, way]
     size = np.clip(np.round(np.log2(rows["squares"][place, way] / octets)), SMALLEST, LARGEST).astype(np.int64)
     keys = np.stack([rows["uid"], 1 - way, size])
-    order = ordered(combined(tuple(keys)))
+    ranks = combined(tuple(keys))
+    order = ordered(ranks)
     rows, octets, keys = Some(table, rows.rows[order]), octets[order], keys[:, order]
     time = limits(rows)
     lines = timelines(keys[0], rows["begin"], rows["end"], np.column_stack([octets, time]))
     found = {uid: Rates({}, line) for uid, line in lines.items()}
-    starts = np.flatnonzero(np.r_[True, (keys[:, 1:] != keys[:, :-1]).any(axis=0)])
+    starts = starts_of(ranks[order])
     cells = _cells(rows, octets, time, starts)
     for uid, operation, exponent, cell in zip(*keys[:, starts].tolist(), cells, strict=True):
         found[uid].cells[Kind(OPERATIONS[operation], 1 << exponent)] = cell

@@ -10,7 +10,7 @@ from typing import TypeVar
 import numpy as np
 from msgspec import Struct
 
-from nfsleuth.clients.columns import Column, begins, combined, ordered
+from nfsleuth.clients.columns import Column, begins, combined, is_ordered, ordered, starts_of
 from nfsleuth.clients.facts import MOST, SAMPLES, Seen, Sighting
 
 V = TypeVar("V", bound=Hashable)
@@ -44,7 +44,7 @@ class Tally(Struct, frozen=True):
         samples = [self.samples[begin:end] for begin, end in bounds]
         counts, firsts, lasts = (column[rows].tolist() for column in (self.counts, self.first, self.last))
         sightings = zip(values, map(Sighting, counts, samples, firsts, lasts), strict=True)
-        starts = np.flatnonzero(begins(self.strands[rows]))
+        starts = starts_of(self.strands[rows])
         strands = zip(self.strands[rows[starts]].tolist(), np.diff(starts, append=len(rows)).tolist(), strict=True)
         gather = dict if len(set(meant.values())) == len(meant) else _added
         return {strand: Seen(gather(islice(sightings, size)), others.get(strand, 0)) for strand, size in strands}
@@ -54,7 +54,7 @@ class Tally(Struct, frozen=True):
 
         No `Sighting` is made only to be let go.
         """
-        starts = np.flatnonzero(begins(self.strands[rows]))
+        starts = starts_of(self.strands[rows])
         ends = np.append(starts[1:], len(rows))
         others: dict[int, int] = {}
         keep = np.ones(len(rows), np.bool_)
@@ -81,7 +81,7 @@ def tally(strands: Column, values: Column, frames: Column, firsts: Column, lasts
     the times that it spans, ns.
     """
     keys = combined((strands, values))
-    if (frames[1:] >= frames[:-1]).all():
+    if is_ordered(frames):
         order = ordered(keys)
     else:
         order = ordered(frames)

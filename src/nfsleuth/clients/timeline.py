@@ -8,7 +8,7 @@ from itertools import pairwise
 import numpy as np
 from msgspec import Struct, field
 
-from nfsleuth.clients.columns import begins, ordered
+from nfsleuth.clients.columns import ordered, starts_of
 
 MOST_MOMENTS = 512  # from the first to the last moment of a timeline
 FINEST = 26  # binary logarithm of the ns of a moment: 67 ms, about one interval
@@ -63,7 +63,7 @@ def timelines(groups: np.ndarray, begin: np.ndarray, end: np.ndarray, amounts: n
     """
     if not len(groups):
         return {}
-    starts = np.flatnonzero(np.diff(groups, prepend=groups[0] - 1))
+    starts = starts_of(groups)
     firsts = np.minimum.reduceat(begin, starts) >> FINEST
     lasts = (np.maximum.reduceat(end, starts) - 1) >> FINEST
     fineness = [FINEST + _excess(first, last) for first, last in zip(firsts.tolist(), lasts.tolist(), strict=True)]
@@ -71,7 +71,7 @@ def timelines(groups: np.ndarray, begin: np.ndarray, end: np.ndarray, amounts: n
     fine = np.array(fineness)[of]
     keys, parts = [], []
     moments = np.cumsum(((end - 1) >> fine) - (begin >> fine) + 1)
-    for at, until in pairwise([*np.flatnonzero(begins(moments // TOGETHER)).tolist(), len(groups)]):
+    for at, until in pairwise([*starts_of(moments // TOGETHER).tolist(), len(groups)]):
         some = slice(at, until)
         rows, places, spread = _spread(begin[some], end[some], amounts[some], fine[some])
         # The place within its group: at most MOST_MOMENTS different ones.
@@ -122,5 +122,5 @@ def _added(keys: np.ndarray, amounts: np.ndarray) -> tuple[np.ndarray, np.ndarra
     """Amounts of equal keys added up: the keys, ascending, and their amounts."""
     order = ordered(keys)
     keys = keys[order]
-    starts = np.flatnonzero(np.diff(keys, prepend=keys[0] - 1))
+    starts = starts_of(keys)
     return keys[starts], np.add.reduceat(amounts[order], starts, axis=0)

@@ -71,7 +71,7 @@ def _text(kind: Kind) -> str:
     if dtype is None:
         return name
     if id(dtype) not in _TEXTS:
-        _TEXTS[id(dtype)] = dtype, repr((_spelled_dtype(dtype), dtype.isalignedstruct))
+        _TEXTS[id(dtype)] = dtype, repr(spelled(("", dtype, 0)))
     return f"{name} {dimensions} {_TEXTS[id(dtype)][1]}"
 
 
