@@ -102,12 +102,12 @@ def chosen_peers(names: str) -> list[Tool]:
 def compare(kind: str, path: Path, tools: list[Tool], runs: int) -> list[Row]:
     """Run the tools in turn, so that what else the machine does falls on all of them alike."""
     costs: dict[tuple[Tool, int], list[Cost]] = {}
-    warm(path)
     for i in range(runs):
         for tool in tools:
             for cores in tool.cores:
                 if i == 0 or not tool.slow:
                     show(f"{kind}: {tool.name}, run {i + 1}")
+                    warm(path)
                     costs.setdefault((tool, cores), []).append(run(tool.command(path), cores))
     show("")
     return [row(kind, path, tool, cores, some) for (tool, cores), some in costs.items()]
@@ -130,7 +130,7 @@ def row(kind: str, path: Path, tool: Tool, cores: int, costs: list[Cost]) -> Row
 
 
 def warm(path: Path) -> None:
-    """Have the file in the page cache."""
+    """Have the file in the page cache, all of it: a virtual machine may lose some of its cache within seconds."""
     with path.open("rb", buffering=0) as file:
         while file.read(1 << 24):
             pass
