@@ -146,7 +146,7 @@ def test_limits_are_those_of_the_sources(name: str, value: int) -> None:
 
 def test_every_budget_of_the_tracker_that_can_drop_something_is_stated() -> None:
     stated = {name.rpartition(".")[2] for name, _ in limits() if name.startswith("trace.state.Budget.")}
-    assert stated == {"connections", "pending", "heads", "held", "fragments", "neighbours", "seen", "names"}
+    assert stated == {"connections", "pending", "heads", "held", "early", "fragments", "neighbours", "seen", "names"}
 
 
 def test_the_restraints_of_fusion_are_those_of_the_sources() -> None:

@@ -14,7 +14,7 @@ INTERPRETED = bool(numba.config.DISABLE_JIT)
 CHECKED = bool(numba.config.BOUNDSCHECK)
 # The only budget of the tests beside the default one: kernels are compiled anew for each.
 SMALL = Budget(
-    connections=16, pending=16, heads=4, held=16, fragments=4, neighbours=8, seen=64,
+    connections=16, pending=16, heads=4, held=16, early=4, fragments=4, neighbours=8, seen=64,
     messages=64, identities=64, calls=64, text=1 << 12, names=4,
 )  # fmt: skip
 # Interpreted code does not care for sizes, but empty tables take it time.

@@ -37,6 +37,7 @@ ODDITIES = {
     "body_hidden": "calls encrypted by Kerberos",
     "tls": "connections encrypted by TLS",
     "reply_unmatched": "replies without a call",
+    "reply_early": "replies before their call",
     "call_unanswered": "calls without a reply",
     "call_retransmitted": "calls repeated",
     "connections_dropped": "connections dropped (budget)",

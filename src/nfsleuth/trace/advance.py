@@ -13,6 +13,7 @@ from nfsleuth.compiled.touch import touch
 from nfsleuth.trace import shortcut, stream
 from nfsleuth.trace.clocks import sample
 from nfsleuth.trace.connections import close, create, emit, find, is_full, observe_frame
+from nfsleuth.trace.early import give_up_reply
 from nfsleuth.trace.flows import end_flow, observe, window_scale
 from nfsleuth.trace.hashing import mix
 from nfsleuth.trace.neighbours import HSRP_PORT, meet, meet_arp, meet_llc, meet_other
@@ -218,6 +219,8 @@ def _begins_again(s, p, found):
         since = ahead(cursor["next"], p["sequence"] + 1)
         if 0 <= since < LATE_SYN:
             return False  # it began what is known already: the capture has the frames out of order
+    if conn["syns"] == 0 and conn["synack_time"] > 0 and conn["payload"][found & 1] == 0:
+        return False  # its answer was seen before it, and nothing else of its side
     return conn["payload"][0] + conn["payload"][1] > 0
 
 
@@ -362,7 +365,10 @@ def _later_fragment(s, p, buf, end):
 
 @entry
 def abandon_calls(s, first):
-    """Hand out the calls that wait for a reply, from place `first` on. Returns the next place, as `advance` does."""
+    """Hand out the calls that wait for a reply, from place `first` on. Returns the next place, as `advance` does.
+
+    With the last of them go the replies that wait for a call.
+    """
     for way in range(first, s["control"][Control.PLACES]):
         if (
             s["control"][Control.TEXT] > len(s["text"]) - RESERVE_TEXT
@@ -371,6 +377,9 @@ def abandon_calls(s, first):
             return np.int64(way)
         if s["pending_keys"][way] != 0:
             unanswered(s, way)
+    for slot in range(len(s["early_keys"])):
+        if s["early_keys"][slot] != 0:
+            give_up_reply(s, slot)
     return np.int64(len(s["pending_keys"]))
 
 

@@ -228,12 +228,15 @@ def message_begins(s, k, kind, octets):
         _call(s, c, now)
         _count(so_far, 0, octets)
     elif kind == REPLY and not from_client and flow["open"] == 1:
+        if flow["waiting"] == 0:  # its call is missing, or comes later: what is outstanding is not known
+            messages_lost(s, c)
+            return
         if flow["alone"] > 0:
             wait = now - flow["alone"]
             if wait >= 0 and (so_far["shortest_wait"] < 0 or wait < so_far["shortest_wait"]):
                 so_far["shortest_wait"] = wait
         flow["alone"] = 0
-        flow["waiting"] = max(flow["waiting"] - 1, 0)
+        flow["waiting"] -= 1
         flow["replying"] = 1
         so_far["calls"] += 1
         _count(so_far, 1, octets)

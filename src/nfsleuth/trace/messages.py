@@ -6,9 +6,10 @@ import numpy as np
 
 from nfsleuth.compiled import NO, YES, entry, part
 from nfsleuth.trace.arguments import read_arguments, read_results, read_unmatched
+from nfsleuth.trace.early import keep_reply, take_reply
 from nfsleuth.trace.identities import report
 from nfsleuth.trace.notes import note
-from nfsleuth.trace.pending import add_pending, find_pending, hand_out
+from nfsleuth.trace.pending import add_pending, find_pending, hand_out, key_of
 from nfsleuth.trace.state import ENDED, HEAD, IN_CHUNK, LONGEST_NAME, RESERVE_ROWS, RESERVE_TEXT, Control
 from nfsleuth.trace.tables import (
     CALL_CUT,
@@ -75,11 +76,17 @@ def _decode(s, c, message, buf):
             status = _reply(s, c, message, buf, at, end)
         else:
             status = MALFORMED
+    _judge(s, message, status)
+
+
+@part
+def _judge(s, message, status):
+    """Count what was wrong with a message, if decoding it ended with an error."""
     if status == MALFORMED:
         note(s, Oddity.XDR_MALFORMED)
     elif status == CUT and message["cut"] == 1:
         note(s, Oddity.RECORD_CUT)
-    elif status == CUT and end - at < HEAD:
+    elif status == CUT and message["length"] < HEAD:
         note(s, Oddity.XDR_MALFORMED)  # the record ends before what its header announces
 
 
@@ -250,6 +257,22 @@ def _enter(s, c, side, call, buf, from_client):
         s["pending"][way]["name_length"] = length
         for i in range(length):
             s["pending_names"][way, i] = buf[call["name_at"] + i]
+    slot = take_reply(s, s["pending_keys"][way], call["call_time"])
+    if slot >= 0:
+        _answer_early(s, c, 1 - side, s["early"][slot], way)
+
+
+@part
+def _answer_early(s, c, side, message, way):
+    """The call in row `way` was answered by `side` with a message that the capture had before."""
+    note(s, Oddity.REPLY_EARLY)
+    frame, time = s["control"][Control.FRAME], s["control"][Control.TIME]
+    s["control"][Control.FRAME] = message["seen_frame"]
+    s["control"][Control.TIME] = message["seen_time"]
+    at = message["at"]
+    _judge(s, message, _finish(s, c, side, message, s["early_bytes"][:], at, at + message["length"], way))
+    s["control"][Control.FRAME] = frame
+    s["control"][Control.TIME] = time
 
 
 @part
@@ -280,9 +303,15 @@ def _reply(s, c, message, buf, at, end):
     side = np.int64(message["stream"]) & 1
     way = find_pending(s, c, 1 - side, be32(buf, at))
     if way < 0:
-        note(s, Oddity.REPLY_UNMATCHED)
+        keep_reply(s, key_of(s, c, 1 - side, be32(buf, at)), message, buf)
         read_unmatched(s, c, buf, at, end)
         return np.int64(0)
+    return _finish(s, c, side, message, buf, at, end, way)
+
+
+@part
+def _finish(s, c, side, message, buf, at, end, way):
+    """Decode the reply of `side` to the call in row `way`, and hand the call out. Returns a status."""
     call = s["pending"][way]
     status = _reply_body(s, c, call, buf, at, end)
     if status < 0:

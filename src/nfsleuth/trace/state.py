@@ -243,6 +243,7 @@ class Control(IntEnum):
     INTERVALS = 22  # rows in `intervals`
     CLOCKS = 23  # rows in `clocks`
     PLACES = 24  # of `pending` that are in use, see trace.pending
+    EARLY = 25  # replies that wait in `early`
 
 
 N_CONTROL = len(Control)
@@ -267,6 +268,7 @@ class Budget(Struct, frozen=True):
     pending: int = 1 << 16  # calls that wait for their reply
     heads: int = 1 << 11  # messages that lie across segments, at one time
     held: int = 1 << 9  # segments that wait for an earlier one
+    early: int = 1 << 10  # replies that wait for their call
     fragments: int = 1 << 10  # IP datagrams in fragments
     neighbours: int = 1 << 14
     seen: int = 1 << 17  # identities that are remembered so as not to be reported again
@@ -279,7 +281,7 @@ class Budget(Struct, frozen=True):
     names: int = 256  # file names reported per connection
 
     def __post_init__(self) -> None:
-        for field in ("connections", "pending", "heads", "held", "fragments", "neighbours", "seen"):
+        for field in ("connections", "pending", "heads", "held", "early", "fragments", "neighbours", "seen"):
             size = getattr(self, field)
             if size < 4 or size & (size - 1):
                 raise ValueError(f"Budget.{field} is {size}: it must be a power of 2, at least 4")
@@ -327,6 +329,9 @@ def state_dtype(budget: Budget, keep_calls: bool) -> np.dtype[np.void]:
             ("arena", np.uint8, budget.messages * 256 + RESERVE_ARENA),
             ("held", HELD, budget.held),
             ("held_bytes", np.uint8, budget.held * HELD_BYTES),
+            ("early_keys", np.uint64, budget.early),  # 0 free
+            ("early", MESSAGE, budget.early),
+            ("early_bytes", np.uint8, budget.early * HEAD),
             ("fragments", FRAGMENT, budget.fragments),
             ("seen", np.uint64, budget.seen),
             ("neighbour_rows", np.int32, 2 * budget.neighbours),  # hash -> row of `neighbours`

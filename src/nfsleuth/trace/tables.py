@@ -324,3 +324,4 @@ class Oddity(IntEnum):
     NEIGHBOURS_DROPPED = 28
     TIME_BACKWARDS = 29  # a frame older than the one before it
     TUNNEL = 30  # GRE, IP in IP, VXLAN, Geneve: not followed
+    REPLY_EARLY = 31  # before its call in the capture, put right
