@@ -12,8 +12,9 @@ from test_tracker import compare, examples
 import packets as p
 from nfsleuth.trace.early import EARLIEST
 from nfsleuth.trace.tables import Identity
+from nfsleuth.trace.tracker import Tracker
 from packets import Conversation, Frame
-from tracking import SMALL, track
+from tracking import ORDINARY, SMALL, track
 
 
 def skewed(frames, delay):
@@ -87,8 +88,21 @@ def test_replies_without_a_call_are_counted_all_of_them():
     talk = Conversation().handshake()
     for xid in range(100):
         talk.raw(1, p.record(p.reply(xid)))
-    for budget in (None, SMALL):
+    for budget in (ORDINARY, SMALL):
         assert track(talk.frames, budget=budget).odd == {"reply_unmatched": 100}
+
+
+def test_the_first_without_a_call_is_told_by_its_frame():
+    """Whether others drive it out or not, and whether those are answered or not."""
+    talk = Conversation().handshake()
+    for xid in range(20):
+        talk.raw(1, p.record(p.reply(xid)))
+    talk.raw(0, p.record(p.call(1))).raw(0, p.record(p.call(19)))
+    for budget in (ORDINARY, SMALL):
+        tracker = Tracker(budget=budget)
+        tracker.feed(p.chunk(talk.frames))
+        tracker.finish()
+        assert tracker.oddities["reply_unmatched"] == (18 if budget is ORDINARY else 19, 4)
 
 
 def test_what_is_wrong_with_it_is_counted():

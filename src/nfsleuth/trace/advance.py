@@ -377,9 +377,8 @@ def abandon_calls(s, first):
             return np.int64(way)
         if s["pending_keys"][way] != 0:
             unanswered(s, way)
-    for slot in range(len(s["early_keys"])):
-        if s["early_keys"][slot] != 0:
-            give_up_reply(s, slot)
+    while s["control"][Control.EARLY_FIRST] < s["control"][Control.EARLY]:
+        give_up_reply(s)
     return np.int64(len(s["pending_keys"]))
 
 

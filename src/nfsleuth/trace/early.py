@@ -1,8 +1,9 @@
 """Replies come in that the capture has before their call; each waits for it, or is counted as one without a call.
 
 Merged taps, and network cards with several queues, put the frames of the two directions in an order that never was.
-What is decoded of such a reply is copied, since the chunk that it lies in is soon gone. The place of a reply follows
-from its key (`pending.key_of`); if two have the same, the later one takes it.
+What is decoded of such a reply is copied, since the chunk that it lies in is soon gone. Replies wait in a ring, so that
+they are given up in the order in which they came. Where one waits is found by a place that follows from its connection
+and xid; if two have the same, the later one is found.
 """
 
 from __future__ import annotations
@@ -15,16 +16,19 @@ from nfsleuth.trace.state import HEAD, NONE, Control
 from nfsleuth.trace.tables import Oddity
 
 EARLIEST = 1_000_000_000  # ns before its call; the call of one that is older than that is not in the capture
+_SPREAD = np.uint64(0x9E37_79B1)  # 2**32 / golden ratio, odd: xids that follow each other keep places of their own
 
 
 @part
-def keep_reply(s, key, message, buf):
-    """Let the reply `message`, whose bytes lie in `buf`, wait for the call with this key."""
-    slot = _slot(s, key)
-    if s["early_keys"][slot] != 0:
-        give_up_reply(s, slot)
-    s["early_keys"][slot] = key
+def keep_reply(s, c, xid, key, message, buf):
+    """Let the reply `message` of connection `c` wait for the call with `key` (`pending.key_of`). Its bytes lie in
+    `buf`."""
+    while s["control"][Control.EARLY_FIRST] < s["control"][Control.EARLY] and _is_over(s, message["time"]):
+        give_up_reply(s)
+    slot = _slot(s, s["control"][Control.EARLY])
     s["control"][Control.EARLY] += 1
+    s["early_at"][_place(s, c, xid)] = slot
+    s["early_keys"][slot] = key
     s["early"][slot] = message
     s["early"][slot]["at"] = slot * HEAD
     for i in range(message["length"]):
@@ -32,32 +36,48 @@ def keep_reply(s, key, message, buf):
 
 
 @part
-def take_reply(s, key, time):
-    """Slot of the reply to the call with this key, made at `time`; it is free afterwards. NONE if there is none."""
-    if s["control"][Control.EARLY] == 0:
+def take_reply(s, c, xid, key, time):
+    """Slot of the reply to the call with `key`, made at `time`, which waits no longer. NONE if there is none."""
+    if s["control"][Control.EARLY_FIRST] == s["control"][Control.EARLY]:
         return np.int64(NONE)
-    slot = _slot(s, key)
-    if s["early_keys"][slot] != key:
-        return np.int64(NONE)
-    if time - s["early"][slot]["time"] > EARLIEST:
-        give_up_reply(s, slot)
+    slot = np.int64(s["early_at"][_place(s, c, xid)])
+    if s["early_keys"][slot] != key or time - s["early"][slot]["time"] > EARLIEST:
         return np.int64(NONE)
     s["early_keys"][slot] = 0
-    s["control"][Control.EARLY] -= 1
     return slot
 
 
 @part
-def give_up_reply(s, slot):
-    """Count a reply that waits as one without a call, and free its place."""
+def give_up_reply(s):
+    """The first reply of the ring waits no longer; if it still did, it is one without a call."""
+    slot = _slot(s, s["control"][Control.EARLY_FIRST])
+    s["control"][Control.EARLY_FIRST] += 1
+    if s["early_keys"][slot] == 0:
+        return
+    s["early_keys"][slot] = 0
     frame = s["control"][Control.FRAME]
     s["control"][Control.FRAME] = s["early"][slot]["seen_frame"]
     note(s, Oddity.REPLY_UNMATCHED)
     s["control"][Control.FRAME] = frame
-    s["early_keys"][slot] = 0
-    s["control"][Control.EARLY] -= 1
 
 
 @part
-def _slot(s, key):
-    return np.int64((key >> np.uint64(8)) & np.uint64(len(s["early_keys"]) - 1))
+def _is_over(s, time):
+    """Whether the first reply of the ring need not wait until `time`, or must make room."""
+    first = s["control"][Control.EARLY_FIRST]
+    slot = _slot(s, first)
+    full = s["control"][Control.EARLY] - first == len(s["early_keys"])
+    return full or s["early_keys"][slot] == 0 or time - s["early"][slot]["time"] > EARLIEST
+
+
+@part
+def _slot(s, number):
+    """Where reply `number`, of all that came early, lies in the ring."""
+    return np.int64(number) & (len(s["early_keys"]) - 1)
+
+
+@part
+def _place(s, c, xid):
+    """Where in `early_at` the slot of a reply is found."""
+    uid = np.uint64(s["conns"][c]["uid"])
+    return np.int64((uid * _SPREAD + np.uint64(xid)) & np.uint64(len(s["early_at"]) - 1))

@@ -257,7 +257,7 @@ def _enter(s, c, side, call, buf, from_client):
         s["pending"][way]["name_length"] = length
         for i in range(length):
             s["pending_names"][way, i] = buf[call["name_at"] + i]
-    slot = take_reply(s, s["pending_keys"][way], call["call_time"])
+    slot = take_reply(s, c, xid, s["pending_keys"][way], call["call_time"])
     if slot >= 0:
         _answer_early(s, c, 1 - side, s["early"][slot], way)
 
@@ -301,9 +301,10 @@ def _version_bit(call):
 def _reply(s, c, message, buf, at, end):
     """A reply; returns a status as `_call` does."""
     side = np.int64(message["stream"]) & 1
-    way = find_pending(s, c, 1 - side, be32(buf, at))
+    xid = be32(buf, at)
+    way = find_pending(s, c, 1 - side, xid)
     if way < 0:
-        keep_reply(s, key_of(s, c, 1 - side, be32(buf, at)), message, buf)
+        keep_reply(s, c, xid, key_of(s, c, 1 - side, xid), message, buf)
         read_unmatched(s, c, buf, at, end)
         return np.int64(0)
     return _finish(s, c, side, message, buf, at, end, way)

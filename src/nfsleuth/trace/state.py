@@ -243,7 +243,8 @@ class Control(IntEnum):
     INTERVALS = 22  # rows in `intervals`
     CLOCKS = 23  # rows in `clocks`
     PLACES = 24  # of `pending` that are in use, see trace.pending
-    EARLY = 25  # replies that wait in `early`
+    EARLY = 25  # replies that came before their call, see trace.early
+    EARLY_FIRST = 26  # of these, the first that may still wait
 
 
 N_CONTROL = len(Control)
@@ -329,7 +330,8 @@ def state_dtype(budget: Budget, keep_calls: bool) -> np.dtype[np.void]:
             ("arena", np.uint8, budget.messages * 256 + RESERVE_ARENA),
             ("held", HELD, budget.held),
             ("held_bytes", np.uint8, budget.held * HELD_BYTES),
-            ("early_keys", np.uint64, budget.early),  # 0 free
+            ("early_keys", np.uint64, budget.early),  # 0: waits no longer
+            ("early_at", np.int32, budget.early),
             ("early", MESSAGE, budget.early),
             ("early_bytes", np.uint8, budget.early * HEAD),
             ("fragments", FRAGMENT, budget.fragments),
