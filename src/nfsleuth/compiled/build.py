@@ -1,11 +1,13 @@
-"""The child process that compiles kernels: a list of jobs comes in on standard input, object files go out.
+"""The child process that compiles kernels: a list of jobs comes in on standard input, machine code goes out.
 
 Numba makes a C function of each kernel (`numba.cfunc`), whose LLVM code, already optimised, becomes an object file. The
-C function takes pointers and lengths instead of arrays, and writes what the kernel returns to an int64 array.
+C function takes pointers and lengths instead of arrays, and writes what the kernel returns to an int64 array. Where it
+can be, the object file is linked here (`flatten`), so that a command need not load LLVM for it.
 """
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import json
 import os
@@ -16,7 +18,8 @@ from typing import Any
 
 import numpy as np
 
-from nfsleuth.compiled import lean
+from nfsleuth.compiled import image, lean
+from nfsleuth.compiled.flatten import UnsuitableError, flatten
 
 
 def dtype_of(spelled: Any) -> np.dtype[Any]:
@@ -97,23 +100,43 @@ def compile_kernel(
             value.linkage = "internal"
     if optimise is not None:  # now that no part is called from elsewhere: one that has one caller becomes part of it
         optimise(compiled._library, module)
-    code = _object_code(llvm, module)
     missing = [f.name for f in module.functions if f.is_declaration and f.name.startswith(("numba_", "NRT_"))]
-    _write(stem.with_name(stem.name + ".o"), code)
-    about = {"symbol": symbol, "returns": returns, "never_called": missing}
+    ending, code, about = machine_code(llvm, module, symbol, missing)
+    _write(stem.with_name(stem.name + ending), code)
+    about |= {"file": stem.name + ending, "digest": hashlib.blake2b(code).hexdigest(), "returns": returns}
     _write(stem.with_name(stem.name + ".json"), json.dumps(about).encode())
 
 
-def _object_code(llvm: Any, module: Any) -> bytes:
-    """Machine code for this processor."""
+def machine_code(llvm: Any, module: Any, symbol: str, never_called: list[str]) -> tuple[str, bytes, dict[str, Any]]:
+    """Machine code for this processor: an image where one can be made, otherwise an object file for LLVM to link.
+
+    never_called: functions outside that only the path of an exception would need. Returns the ending of the file, its
+    content, and what `load` must know of it. This is the one place where it is decided which of the two ways it is.
+    """
+    why_not = "images are not made on this system"
+    if image.suits_here():
+        try:
+            # Position-independent code: all that lies in the image is reached by its distance.
+            made = flatten(_object_code(llvm, module, "pic", "small"), symbol, [*image.KNOWN, *never_called])
+        except UnsuitableError as reason:
+            why_not = str(reason)
+        else:
+            return ".image", made.code, {"image": {"entry": made.entry, "outside": made.outside}}
+    about = {"object": {"symbol": symbol, "never_called": never_called}, "why_not_image": why_not}
+    return ".o", _object_code(llvm, module, "default", "jitdefault"), about
+
+
+def _object_code(llvm: Any, module: Any, reloc: str, codemodel: str) -> bytes:
+    """An object file with machine code for this processor."""
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
     machine = llvm.Target.from_default_triple().create_target_machine(
         cpu=llvm.get_host_cpu_name(),
         features=llvm.get_host_cpu_features().flatten(),
         opt=3,
-        codemodel="jitdefault",
-        jit=True,
+        reloc=reloc,
+        codemodel=codemodel,
+        jit=codemodel == "jitdefault",
     )
     code: bytes = machine.emit_object(module)
     return code

@@ -1,31 +1,35 @@
 """Machine code comes in from the kernel cache, a callable goes out; what is missing there is built first.
 
-One file per kernel and set of argument types: `NAME-DIGEST.json` says what the symbol is called and what it returns,
-`NAME-DIGEST.o` is the object file. The digest covers the types and the processor.
+Two files per kernel and set of argument types: `NAME-DIGEST.json` says what it returns and how it is loaded, and
+`NAME-DIGEST.image` is its machine code, ready for any address (`image`), or `NAME-DIGEST.o` an object file, which LLVM
+links. The digest covers the types and the processor. What is damaged is built again.
 """
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import hashlib
-import json
 import os
 import sys
-import tempfile
 import threading
 from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from nfsleuth import kernel_cache
+from nfsleuth.compiled import image
 from nfsleuth.errors import Exit, NfsleuthError
 
 Kind = tuple[str, Any, int]  # ("array", dtype, dimensions), ("record", dtype, 0), ("bool" or "int", None, 0)
-FORMAT = 1  # of the files in the cache
-_LINKING = threading.Lock()  # LLVM's linker is used by one thread at a time
+FORMAT = 2  # of the files in the cache
+# On Linux: vendor, family and model of the processor, and every feature of it that the kernel knows of, by number.
+PROCESSOR = Path("/sys/devices/system/cpu/modalias")
+_LOADING = threading.Lock()  # LLVM's linker is used by one thread at a time, and what is damaged is built by one
 
 
 def kind_of(argument: Any) -> Kind:
@@ -89,8 +93,7 @@ class Entry:
         bound = self._bound.get(key)
         if bound is None:
             kinds = tuple(kind_of(a) for a in args)
-            with _LINKING:
-                build_missing([(self, kinds)])
+            with _LOADING:
                 # The kinds are kept: their dtypes must not be freed while their ids stand for them.
                 bound = self._bound[key] = (_load(self, kinds), kinds)
         return bound[0](args)
@@ -116,7 +119,7 @@ def _file(stem: Path, ending: str) -> Path:
 def _folder() -> Path:
     """The kernel cache; without one, a folder of this process alone."""
     kernel_cache.prepare()
-    folder = Path(os.environ.get(kernel_cache.VARIABLE) or tempfile.mkdtemp(prefix="nfsleuth-kernels-"))
+    folder = Path(os.environ.get(kernel_cache.VARIABLE) or _passing())
     try:
         folder.mkdir(parents=True, exist_ok=True)  # a user may name one that is not there yet
     except OSError as error:
@@ -128,9 +131,23 @@ def _folder() -> Path:
     return folder
 
 
+def _passing() -> str:
+    """A folder of this process alone."""
+    import tempfile
+
+    return tempfile.mkdtemp(prefix="nfsleuth-kernels-")
+
+
 @cache
 def _processor() -> str:
-    """The processor that the machine code is made for: a home directory may be shared between machines."""
+    """The processor that the machine code is made for: a home directory may be shared between machines.
+
+    The builder compiles for the processor that it runs on, as LLVM knows it: by vendor, family, model and features. The
+    kernel says the same without LLVM.
+    """
+    if image.suits_here():
+        with contextlib.suppress(OSError):
+            return PROCESSOR.read_text(encoding="ascii", errors="replace")
     import llvmlite.binding as llvm
 
     return f"{llvm.get_default_triple()} {llvm.get_host_cpu_name()} {llvm.get_host_cpu_features().flatten()}"
@@ -146,6 +163,7 @@ def build_missing(wanted: Sequence[tuple[Entry, Sequence[Kind]]]) -> None:
             missing.setdefault(entry.module, []).append(job)
     if not missing:
         return
+    import json
     import subprocess
 
     environment = {**os.environ, "NFSLEUTH_KERNELS": "build"}
@@ -177,11 +195,41 @@ def build_missing(wanted: Sequence[tuple[Entry, Sequence[Kind]]]) -> None:
         )
 
 
+def _files(stem: Path) -> tuple[dict[str, Any], bytes] | None:
+    """What is said of a kernel, and its machine code; None: it is not there, or not as it was written."""
+    try:
+        about = msgspec.json.decode(_file(stem, ".json").read_bytes(), type=dict[str, Any])
+        code = stem.with_name(about["file"]).read_bytes()
+        return (about, code) if hashlib.blake2b(code).hexdigest() == about["digest"] else None
+    except (FileNotFoundError, KeyError, TypeError, msgspec.DecodeError):
+        return None
+
+
+def _built(entry: Entry, kinds: Sequence[Kind]) -> tuple[dict[str, Any], bytes]:
+    """The same of a kernel that is built if need be: also where a full disk or a power cut damaged a file."""
+    stem = _stem(entry, kinds)
+    build_missing([(entry, kinds)])
+    files = _files(stem)
+    if files is None:
+        _file(stem, ".json").unlink(missing_ok=True)
+        build_missing([(entry, kinds)])
+        files = _files(stem)
+    if files is None:
+        raise NfsleuthError(
+            f"{_file(stem, '.json')}: a compiled kernel is damaged, and stays so when it is compiled again; "
+            f"name another folder in {kernel_cache.VARIABLE}",
+            Exit.UNREADABLE,
+        )
+    return files
+
+
 def _load(entry: Entry, kinds: Sequence[Kind]) -> Callable[[Sequence[Any]], Any]:
     """The machine code of a kernel as a function of its argument list."""
-    stem = _stem(entry, kinds)
-    about = json.loads(_file(stem, ".json").read_text())
-    address = _link(_file(stem, ".o").read_bytes(), about["symbol"], tuple(about["never_called"]))
+    about, code = _built(entry, kinds)
+    if "image" in about:
+        address = image.load(code, about["image"]["outside"], _RAISED) + about["image"]["entry"]
+    else:
+        address = _link(code, **about["object"])
     types: list[Any] = [ctypes.c_void_p]
     for kind, _, dimensions in kinds:
         if kind in ("array", "record"):
@@ -231,13 +279,13 @@ def _engine() -> Any:
     return llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
 
 
-def _link(code: bytes, symbol: str, never_called: tuple[str, ...]) -> int:
+def _link(code: bytes, symbol: str, never_called: Sequence[str]) -> int:
     """Address of `symbol` of an object file. `never_called`: what only the path of an exception would need."""
     import llvmlite.binding as llvm
 
     engine = _engine()
     for name in never_called:
-        llvm.add_symbol(name, ctypes.cast(_kernel_raised, ctypes.c_void_p).value)
+        llvm.add_symbol(name, _RAISED)
     engine.add_object_file(llvm.ObjectFileRef.from_data(code))
     engine.finalize_object()
     address: int = engine.get_function_address(symbol)
@@ -251,3 +299,4 @@ def _give_up() -> None:
 
 
 _kernel_raised = ctypes.CFUNCTYPE(None)(_give_up)
+_RAISED = image.address(_kernel_raised)
