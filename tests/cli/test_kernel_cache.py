@@ -26,19 +26,19 @@ def package(tmp_path: Path) -> Path:
 
 
 def test_the_name_follows_the_sources_that_kernels_are_made_of(package: Path) -> None:
-    before = kernel_cache.fingerprint(package)
-    assert before == kernel_cache.fingerprint(package)
+    before = kernel_cache.fingerprint(str(package))
+    assert before == kernel_cache.fingerprint(str(package))
     (package / "cli" / "a.py").write_text("x = 2")
-    assert kernel_cache.fingerprint(package) == before
+    assert kernel_cache.fingerprint(str(package)) == before
     (package / "wire" / "a.py").write_text("x = 2")
-    assert kernel_cache.fingerprint(package) != before
+    assert kernel_cache.fingerprint(str(package)) != before
 
 
 def test_the_name_follows_the_settings_of_numba(package: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("NUMBA_BOUNDSCHECK", raising=False)
-    before = kernel_cache.fingerprint(package)
+    before = kernel_cache.fingerprint(str(package))
     monkeypatch.setenv("NUMBA_BOUNDSCHECK", "1")
-    assert kernel_cache.fingerprint(package) != before
+    assert kernel_cache.fingerprint(str(package)) != before
 
 
 def imported(path: Path) -> set[Path]:
@@ -54,7 +54,10 @@ def imported(path: Path) -> set[Path]:
 
 
 def test_kernels_take_nothing_from_files_that_the_fingerprint_leaves_out() -> None:
-    covered = {*kernel_cache._sources(PACKAGE), Path(kernel_cache.__file__)}  # which only `load` asks for the folder
+    covered = {
+        *map(Path, kernel_cache._sources(str(PACKAGE))),
+        Path(kernel_cache.__file__),
+    }  # which only `load` asks for the folder
     assert {p for p in PACKAGE.rglob("*.py") if "nfsleuth.compiled import" in p.read_text()} <= covered
     packages = {PACKAGE / "sharing" / "__init__.py"}  # holds a docstring
     for path in covered:
@@ -63,10 +66,10 @@ def test_kernels_take_nothing_from_files_that_the_fingerprint_leaves_out() -> No
 
 def test_the_folder_lies_in_the_users_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv(kernel_cache.VARIABLE)
-    monkeypatch.setattr(kernel_cache, "user_cache", lambda: tmp_path)
+    monkeypatch.setattr(kernel_cache, "user_cache", lambda: str(tmp_path))
     kernel_cache.prepare()
     folder = Path(os.environ[kernel_cache.VARIABLE])
-    assert folder == tmp_path / "nfsleuth" / kernel_cache.fingerprint(PACKAGE)
+    assert folder == tmp_path / "nfsleuth" / kernel_cache.fingerprint(str(PACKAGE))
     assert folder.is_dir()
 
 
@@ -85,7 +88,7 @@ def test_without_a_home_the_folder_is_private(monkeypatch: pytest.MonkeyPatch, t
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     blocked = tmp_path / "file"
     blocked.touch()
-    monkeypatch.setattr(kernel_cache, "user_cache", lambda: blocked)
+    monkeypatch.setattr(kernel_cache, "user_cache", lambda: str(blocked))
     kernel_cache.prepare()
     home = Path(os.environ[kernel_cache.VARIABLE]).parent
     assert home == tmp_path / f"nfsleuth-{os.getuid()}"
@@ -105,7 +108,7 @@ def test_old_folders_go_when_nobody_has_used_them_for_a_day(monkeypatch: pytest.
         then = time.time() - days * kernel_cache.DAY
         os.utime(home / name, (then, then))
     monkeypatch.delenv(kernel_cache.VARIABLE)
-    monkeypatch.setattr(kernel_cache, "user_cache", lambda: tmp_path)
+    monkeypatch.setattr(kernel_cache, "user_cache", lambda: str(tmp_path))
     kernel_cache.prepare()
     here = Path(os.environ[kernel_cache.VARIABLE]).name
     assert {p.name for p in home.iterdir()} == {here, "3" * 32, "not-ours"}
@@ -128,7 +131,7 @@ def test_a_folder_that_the_user_names_is_made(monkeypatch: pytest.MonkeyPatch, t
     monkeypatch.setenv(kernel_cache.VARIABLE, str(tmp_path / "not" / "there"))
     load._folder.cache_clear()
     try:
-        assert load._folder() == tmp_path / "not" / "there"
+        assert load._folder() == str(tmp_path / "not" / "there")
         assert (tmp_path / "not" / "there").is_dir()
         (tmp_path / "file").touch()
         monkeypatch.setenv(kernel_cache.VARIABLE, str(tmp_path / "file" / "below"))

@@ -212,7 +212,7 @@ def kernel(tmp_path, monkeypatch):
     """Compiles `total` into a folder; gives its entry, kinds and stem."""
     table = np.zeros(1, [("base", np.int64)])[0]
     kinds = tuple(load.kind_of(a) for a in (np.zeros(3, np.int64), table, 3))
-    monkeypatch.setattr(load, "_stem", lambda *_: tmp_path / "total-1")
+    monkeypatch.setattr(load, "_stem", lambda *_: str(tmp_path / "total-1"))
     built = []
 
     def build_missing(_wanted: Any) -> None:
@@ -269,7 +269,7 @@ def test_the_processor_is_told_without_llvm(monkeypatch, tmp_path):
     load._processor.cache_clear()
     modalias = tmp_path / "modalias"
     modalias.write_text("cpu:type:x86,ven0000fam0006mod0055:feature:,0000\n")
-    monkeypatch.setattr(load, "PROCESSOR", modalias)
+    monkeypatch.setattr(load, "PROCESSOR", str(modalias))
     assert load._processor() == modalias.read_text()
     load._processor.cache_clear()
     modalias.unlink()

@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from enum import IntEnum
-from hashlib import blake2b
 from typing import NamedTuple
 
 from msgspec import Struct, field
 
 from nfsleuth.clients.facts import Facts, Link, Seen
+from nfsleuth.digest import blake2b
 
 # Strands kept. A strand takes some 10 kB: this many are more clients than one NFS server has.
 MOST_STRANDS = 8192

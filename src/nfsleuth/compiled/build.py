@@ -7,7 +7,6 @@ can be, the object file is linked here (`flatten`), so that a command need not l
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 import json
 import os
@@ -20,6 +19,7 @@ import numpy as np
 
 from nfsleuth.compiled import image, lean
 from nfsleuth.compiled.flatten import UnsuitableError, flatten
+from nfsleuth.digest import blake2b
 
 
 def dtype_of(spelled: Any) -> np.dtype[Any]:
@@ -103,7 +103,7 @@ def compile_kernel(
     missing = [f.name for f in module.functions if f.is_declaration and f.name.startswith(("numba_", "NRT_"))]
     ending, code, about = machine_code(llvm, module, symbol, missing)
     _write(stem.with_name(stem.name + ending), code)
-    about |= {"file": stem.name + ending, "digest": hashlib.blake2b(code).hexdigest(), "returns": returns}
+    about |= {"file": stem.name + ending, "digest": blake2b(code).hexdigest(), "returns": returns}
     _write(stem.with_name(stem.name + ".json"), json.dumps(about).encode())
 
 

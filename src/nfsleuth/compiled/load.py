@@ -9,13 +9,11 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import hashlib
 import os
 import sys
 import threading
 from collections.abc import Callable, Sequence
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -23,12 +21,13 @@ import numpy as np
 
 from nfsleuth import kernel_cache
 from nfsleuth.compiled import image
+from nfsleuth.digest import blake2b
 from nfsleuth.errors import Exit, NfsleuthError
 
 Kind = tuple[str, Any, int]  # ("array", dtype, dimensions), ("record", dtype, 0), ("bool" or "int", None, 0)
 FORMAT = 2  # of the files in the cache
 # On Linux: vendor, family and model of the processor, and every feature of it that the kernel knows of, by number.
-PROCESSOR = Path("/sys/devices/system/cpu/modalias")
+PROCESSOR = "/sys/devices/system/cpu/modalias"
 _LOADING = threading.Lock()  # LLVM's linker is used by one thread at a time, and what is damaged is built by one
 
 
@@ -104,24 +103,19 @@ class Entry:
         return f"{self.module}.{self.__name__}"
 
 
-def _stem(entry: Entry, kinds: Sequence[Kind]) -> Path:
-    """The files of a kernel in the cache, without their endings."""
-    digest = hashlib.sha256(repr([FORMAT, _processor(), [_text(k) for k in kinds]]).encode())
-    return _folder() / f"{entry.qualified}-{digest.hexdigest()[:24]}"
-
-
-def _file(stem: Path, ending: str) -> Path:
-    """A file of a kernel: names have dots of their own."""
-    return stem.with_name(stem.name + ending)
+def _stem(entry: Entry, kinds: Sequence[Kind]) -> str:
+    """The path of a kernel's files in the cache, without their endings."""
+    types = repr([FORMAT, _processor(), [_text(k) for k in kinds]])
+    return os.path.join(_folder(), f"{entry.qualified}-{blake2b(types.encode(), digest_size=12).hexdigest()}")
 
 
 @cache
-def _folder() -> Path:
+def _folder() -> str:
     """The kernel cache; without one, a folder of this process alone."""
     kernel_cache.prepare()
-    folder = Path(os.environ.get(kernel_cache.VARIABLE) or _passing())
+    folder = os.environ.get(kernel_cache.VARIABLE) or _passing()
     try:
-        folder.mkdir(parents=True, exist_ok=True)  # a user may name one that is not there yet
+        os.makedirs(folder, exist_ok=True)  # a user may name one that is not there yet
     except OSError as error:
         raise NfsleuthError(
             f"{folder}: no folder for compiled kernels can be made here ({error.strerror}); "
@@ -146,8 +140,8 @@ def _processor() -> str:
     kernel says the same without LLVM.
     """
     if image.suits_here():
-        with contextlib.suppress(OSError):
-            return PROCESSOR.read_text(encoding="ascii", errors="replace")
+        with contextlib.suppress(OSError), open(PROCESSOR, encoding="utf-8", errors="replace") as file:
+            return file.read()
     import llvmlite.binding as llvm
 
     return f"{llvm.get_default_triple()} {llvm.get_host_cpu_name()} {llvm.get_host_cpu_features().flatten()}"
@@ -158,8 +152,8 @@ def build_missing(wanted: Sequence[tuple[Entry, Sequence[Kind]]]) -> None:
     missing: dict[str, list[list[Any]]] = {}
     for entry, kinds in wanted:
         stem = _stem(entry, kinds)
-        if not _file(stem, ".json").exists():
-            job = [entry.__name__, [spelled(k) for k in kinds], str(stem)]
+        if not os.path.exists(stem + ".json"):
+            job = [entry.__name__, [spelled(k) for k in kinds], stem]
             missing.setdefault(entry.module, []).append(job)
     if not missing:
         return
@@ -195,14 +189,19 @@ def build_missing(wanted: Sequence[tuple[Entry, Sequence[Kind]]]) -> None:
         )
 
 
-def _files(stem: Path) -> tuple[dict[str, Any], bytes] | None:
+def _files(stem: str) -> tuple[dict[str, Any], bytes] | None:
     """What is said of a kernel, and its machine code; None: it is not there, or not as it was written."""
     try:
-        about = msgspec.json.decode(_file(stem, ".json").read_bytes(), type=dict[str, Any])
-        code = stem.with_name(about["file"]).read_bytes()
-        return (about, code) if hashlib.blake2b(code).hexdigest() == about["digest"] else None
+        about = msgspec.json.decode(_content(stem + ".json"), type=dict[str, Any])
+        code = _content(os.path.join(os.path.dirname(stem), about["file"]))
+        return (about, code) if blake2b(code).hexdigest() == about["digest"] else None
     except (FileNotFoundError, KeyError, TypeError, msgspec.DecodeError):
         return None
+
+
+def _content(path: str) -> bytes:
+    with open(path, "rb", buffering=0) as file:
+        return file.read()
 
 
 def _built(entry: Entry, kinds: Sequence[Kind]) -> tuple[dict[str, Any], bytes]:
@@ -211,12 +210,13 @@ def _built(entry: Entry, kinds: Sequence[Kind]) -> tuple[dict[str, Any], bytes]:
     build_missing([(entry, kinds)])
     files = _files(stem)
     if files is None:
-        _file(stem, ".json").unlink(missing_ok=True)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(stem + ".json")
         build_missing([(entry, kinds)])
         files = _files(stem)
     if files is None:
         raise NfsleuthError(
-            f"{_file(stem, '.json')}: a compiled kernel is damaged, and stays so when it is compiled again; "
+            f"{stem}.json: a compiled kernel is damaged, and stays so when it is compiled again; "
             f"name another folder in {kernel_cache.VARIABLE}",
             Exit.UNREADABLE,
         )

@@ -65,7 +65,7 @@ class Kernel:
 
 def cache_folder() -> Path:
     """Where unpacked kernels are kept: below the user's cache."""
-    return user_cache() / "nfsleuth" / "lab" / FORMAT
+    return Path(user_cache(), "nfsleuth", "lab", FORMAT)
 
 
 def kernel(name: str) -> Kernel:

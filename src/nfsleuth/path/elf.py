@@ -208,7 +208,7 @@ def _copy(source: IO[bytes], target: IO[bytes]) -> int:
 
 def cache() -> Path:
     """Where fetched and built files are kept: below the user's cache."""
-    return user_cache() / "nfsleuth" / "path"
+    return Path(user_cache(), "nfsleuth", "path")
 
 
 def data_address(path: Path, name: str) -> int | None:
