@@ -24,8 +24,12 @@ def test_builtin_tables_are_whole():
     assert len(rules.macs) > 60
     assert {p.scope for p in rules.macs} <= set(SCOPES)
     assert all(p.source for p in (*rules.macs, *rules.nats, *rules.names, *rules.files))
-    for row in csv.DictReader(data.text("mac_prefixes.csv").splitlines()):
-        assert None not in row, row
+    for pattern in (*rules.names, *rules.files):
+        pattern.matches("any")  # compiles it
+    for name in ("mac_prefixes.csv", "nat_addresses.csv", "names.csv", "files.csv"):
+        for row in csv.DictReader(data.text(name).splitlines()):
+            assert None not in row, row
+            assert None not in row.values(), row
 
 
 def test_loading_is_fast_and_cached():

@@ -5,7 +5,7 @@ Why it tells clients apart: a hypervisor with its guests' disks on NFS works on 
 hardly ever do.
 Known confusions: backup programs and administrators who copy images; one name alone is set aside for them.
 Example: web01.vmdk, web01.vmx and .lck-5b01000000000000 are an ESXi datastore.
-Source: patterns in data/names.toml and in the user's rule files; weights: ln(.80 / .01), guessed.
+Source: patterns in data/files.csv and in the user's rule files; weights: ln(.80 / .01), guessed.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ What it sees: AUTH_SYS machine names, NLM caller names and session machine names
 Why it tells clients apart: clouds, container engines and installers give names by habit (ip-10-0-0-1, 9f3c1d2e77aa).
 Known confusions: names are free to set and outlive a move from one machine to another; so their weight stays small.
 Example: 9f3c1d2e77aa is a container id; web01 says nothing.
-Source: patterns in data/names.toml and in the user's rule files; weights are priors.
+Source: patterns in data/names.csv and in the user's rule files; weights are priors.
 """
 
 from __future__ import annotations

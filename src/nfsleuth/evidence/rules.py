@@ -29,7 +29,7 @@ from __future__ import annotations
 import csv
 import ipaddress
 import re
-import tomllib
+from collections.abc import Iterator
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -47,6 +47,7 @@ if TYPE_CHECKING:
 
 LONGEST_TEXT = 1024  # characters of a capture's text that a pattern sees
 REMEMBERED = 4096  # look-ups of one kind: a name or MAC that comes again is near
+PLATFORM_WEIGHT = 2.0  # nats toward the platform that a name tells of, where none are given
 TABLES = 8  # `Rules` whose tables are kept in order: a process has one or two
 
 # What a MAC prefix belongs to. `mac_prefix` gives each its weight.
@@ -228,10 +229,16 @@ def _compiled(pattern: str, *, any_case: bool = False) -> re.Pattern[str]:
 
 @cache
 def _builtin() -> Rules:
-    patterns = _parse_toml(data.text("names.toml"), "names.toml")
-    macs = tuple(_csv_mac(row) for row in csv.DictReader(data.text("mac_prefixes.csv").splitlines()))
-    nats = tuple(_csv_nat(row) for row in csv.DictReader(data.text("nat_addresses.csv").splitlines()))
-    return Rules(macs, nats, patterns.names, patterns.files)
+    return Rules(
+        macs=tuple(map(_csv_mac, _rows("mac_prefixes.csv"))),
+        nats=tuple(map(_csv_nat, _rows("nat_addresses.csv"))),
+        names=tuple(map(_csv_name, _rows("names.csv"))),
+        files=tuple(map(_csv_file, _rows("files.csv"))),
+    )
+
+
+def _rows(name: str) -> Iterator[dict[str, str]]:
+    return iter(csv.DictReader(data.text(name).splitlines()))
 
 
 def _csv_mac(row: dict[str, str]) -> MacPrefix:
@@ -258,6 +265,23 @@ def _csv_nat(row: dict[str, str]) -> NatNetwork:
         guest=row["guest"] == "yes",
         source=row["source"],
     )
+
+
+def _csv_name(row: dict[str, str]) -> NamePattern:
+    return NamePattern(
+        row["pattern"],
+        row["says"],
+        State(row["state"]) if row["state"] else None,
+        float(row["weight"] or 0),
+        float(row["virtual"] or 0),
+        row["platform"],
+        float(row["platform_weight"] or PLATFORM_WEIGHT),
+        row["source"],
+    )
+
+
+def _csv_file(row: dict[str, str]) -> FilePattern:
+    return FilePattern(row["pattern"], row["says"], float(row["weight"]), row["platform"], row["source"])
 
 
 def mac_range(text: str) -> tuple[int, int]:
@@ -323,6 +347,8 @@ class _Entry:
 
 
 def _parse_toml(text: str, name: str) -> Rules:
+    import tomllib
+
     try:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -381,7 +407,7 @@ def _toml_name(entry: _Entry) -> NamePattern:
         weight=entry.nats("weight", 1.0 if state_text else 0.0),
         virtual=entry.nats("virtual", 0.0, -STRONGEST),
         platform=entry.text("platform", ""),
-        platform_weight=entry.nats("platform_weight", 2.0),
+        platform_weight=entry.nats("platform_weight", PLATFORM_WEIGHT),
         source=entry.text("source", f"user: {entry.place.partition(':')[0]}"),
     )
     entry.finish("pattern, says, state, weight, virtual, platform, platform_weight and source")

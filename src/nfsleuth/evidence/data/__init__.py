@@ -1,6 +1,7 @@
 """The built-in tables: MAC prefixes, guests' NAT networks, and patterns of machine and file names.
 
-Nothing comes in; the text of the packaged files goes out. `evidence.rules` parses it, once per process.
+Nothing comes in; the text of the packaged files goes out. `evidence.rules` parses it, once per process. Machine names
+are free to set, so their weights stay small, and `machine_name` caps their sum.
 """
 
 from __future__ import annotations
