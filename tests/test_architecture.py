@@ -35,8 +35,8 @@ PURE_PATH = {
     )
 }
 # Beside the flow, for everybody: the error that a user sees, and how kernels are compiled (a child process, once per
-# machine) and called. Neither knows of NFS.
-FREE = ("errors", "compiled", "__version__")
+# machine) and called, how bytes are digested, and names that are imported late. None knows of NFS.
+FREE = ("errors", "compiled", "digest", "later", "__version__")
 # On the way of `identify`, whose start-up is most of its time on a small capture: classes that cost no compiling.
 QUICK = ("capture", "wire", "trace", "clients", "bandwidth", "evidence", "hosts", "verdict", "report", "api")
 START = ("__init__", "__main__", "kernel_cache")  # what starts a process
@@ -51,7 +51,7 @@ COMPUTES = {
 }  # fmt: skip
 # (module, import) -> why it is no I/O, or which I/O it is.
 EXCEPTIONS = {
-    ("trace.state", "secrets"): "the seed of the hash tables: one read of the system's random source per tracker",
+    ("trace.state", "os"): "the seed of the hash tables: one read of the system's random source per tracker",
     ("sharing.tally", "secrets"): "the seed of its hash table, as of the tracker's",
     ("evidence.registry", "importlib"): "finds the heuristics: modules of the packages themselves",
     ("evidence.registry", "pkgutil"): "the same",

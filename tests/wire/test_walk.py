@@ -11,9 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from xdr_values import ITEMS, encode, make, named, walked
 
+from nfsleuth.wire.marks import N_MARKS, Mark
 from nfsleuth.wire.programs import ARGS, CODE, NFS3_RESULTS, NFS4_ARGS, NFS4_RESULTS, Table
 from nfsleuth.wire.walk import clear, walk
-from nfsleuth.wire.xdr import CUT, MALFORMED, MESSAGE_LIMIT, N_MARKS, Compiler, Mark, Struct, XdrError, decode, parse
+from nfsleuth.wire.xdr import CUT, MALFORMED, MESSAGE_LIMIT, Compiler, Struct, XdrError, decode, parse
 from tracking import INTERPRETED
 
 EXAMPLES = 60 if INTERPRETED else 250

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from nfsleuth.wire.xdr import CUT, MALFORMED, Compiler, Mark, XdrError, decode, fixed_size, least_size, parse
+from nfsleuth.wire.marks import Mark
+from nfsleuth.wire.xdr import CUT, MALFORMED, Compiler, XdrError, decode, fixed_size, least_size, parse
 
 
 def args(table: str):

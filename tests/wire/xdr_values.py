@@ -10,9 +10,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from nfsleuth.wire.marks import N_MARKS, Mark
 from nfsleuth.wire.programs import ARGS, CODE, PROTOCOLS, RESULTS
 from nfsleuth.wire.walk import clear, walk
-from nfsleuth.wire.xdr import ENTRIES, N_MARKS, Array, Chain, Mark, Maybe, Number, Opaque, Struct, Type, Value
+from nfsleuth.wire.xdr import ENTRIES, Array, Chain, Maybe, Number, Opaque, Struct, Type, Value
 
 Found = dict[int, tuple[int, int, int]]  # mark -> offset, length, value
 

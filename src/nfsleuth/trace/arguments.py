@@ -32,10 +32,10 @@ from nfsleuth.trace.tables import CALL_CHANGE, CALL_FSID, CALL_SETS_SIZE, MAX_OP
 from nfsleuth.trace.transfers import OP_WRITE, is_read, is_write
 from nfsleuth.wire import rpc
 from nfsleuth.wire.fields import be32, be64
+from nfsleuth.wire.marks import Mark
 from nfsleuth.wire.nfs4 import MAIN_RANK
 from nfsleuth.wire.programs import ARGS, CODE, RESULTS, Table
 from nfsleuth.wire.walk import CUT, MALFORMED, walk
-from nfsleuth.wire.xdr import Mark
 
 UNKNOWN_OPERATION = 1  # the walk ends, nothing is wrong
 OP_CREATE_SESSION, OP_EXCHANGE_ID, OP_SETCLIENTID = 43, 42, 35

@@ -7,7 +7,7 @@ handed out.
 
 from __future__ import annotations
 
-import secrets
+import os
 from enum import IntEnum
 from functools import cache
 from typing import Any
@@ -16,8 +16,8 @@ import numpy as np
 from msgspec import Struct
 
 from nfsleuth.trace import tables
+from nfsleuth.wire.marks import N_MARKS
 from nfsleuth.wire.packet import PACKET
-from nfsleuth.wire.xdr import N_MARKS
 
 NONE = np.int64(-1)
 N_SAID = 4  # so that sessions and the names of machines and files, which most calls bring, do not drive each other out
@@ -367,5 +367,6 @@ def allocate(budget: Budget, keep_calls: bool) -> np.void:
     control[Control.FREED] = NONE
     control[Control.NAMES] = budget.names
     control[Control.PLACES] = min(FIRST_PLACES, budget.pending)
-    control[Control.SEED] = secrets.randbits(62)  # so that no capture can be made to collide in the hash tables
+    # So that no capture can be made to collide in the hash tables.
+    control[Control.SEED] = int.from_bytes(os.urandom(8), "little") >> 2
     return state

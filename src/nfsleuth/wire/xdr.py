@@ -29,50 +29,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from enum import IntEnum
 from types import MappingProxyType
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
+from nfsleuth.wire.marks import Mark
+
 MESSAGE_LIMIT = 1 << 26  # bytes: no length without a maximum may go above. The largest transfers in use are 4 MiB
 CUT = -1  # status: the bytes ended before the value did
 MALFORMED = -2  # status: a length above its maximum, a bool that is neither 0 nor 1, a discriminant without an arm
 ENTRIES = 80  # procedures or operations of an entry table: NFSv4 ends at 75, OP_ILLEGAL stays outside
-
-
-class Mark(IntEnum):
-    """What the tracker wants to find: rows of the `marks` table of `walk`."""
-
-    STATUS = 0  # first number of results
-    HANDLE = 1  # file handle: PUTFH, object or directory of NFSv2 and v3, NLM; in results, the one that the server gave
-    OFFSET = 2  # READ, WRITE, COMMIT
-    COUNT = 3  # the same: bytes asked for; in results, bytes read or written (for NFSv4 READ, the length of the data)
-    NAME = 4  # component that is looked up, opened, made, removed, or the old name
-    NAME2 = 5  # the new name of RENAME
-    OWNER = 6  # open_owner4 or lock_owner4; in results, that of a conflicting lock
-    CLIENTID = 7  # clientid4
-    VERIFIER = 8  # SETCLIENTID, EXCHANGE_ID: boot instance of the client
-    EXCL_VERIFIER = 9  # createverf3, createverf of OPEN
-    CLIENT_ID = 10  # nfs_client_id4.id, co_ownerid
-    NETID = 11  # SETCLIENTID r_netid
-    ADDR = 12  # SETCLIENTID r_addr
-    CB_PROGRAM = 13  # SETCLIENTID, CREATE_SESSION, BACKCHANNEL_CTL
-    IMPL_DOMAIN = 14  # nfs_impl_id4: of the client in arguments, of the server in results
-    IMPL_NAME = 15
-    IMPL_DATE = 16  # its seconds, 64 bits
-    SESSION = 17  # sessionid4, 16 bytes
-    SEC_MACHINE = 18  # machinename in csa_sec_parms
-    SEC_STAMP = 19  # stamp there
-    FLAGS = 20  # eia_flags, eir_flags
-    PATH = 21  # MOUNT dirpath
-    CALLER = 22  # NLM caller_name, name of FREE_ALL
-    OH = 23  # NLM owner handle
-    SVID = 24  # NLM svid
-    MON_NAME = 25  # NSM
-
-
-N_MARKS = len(Mark)
 
 
 class XdrError(ValueError):
