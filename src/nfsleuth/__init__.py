@@ -15,6 +15,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from nfsleuth import kernel_cache as _kernel_cache
+from nfsleuth import later as _later
 from nfsleuth.errors import Exit, NfsleuthError
 
 if TYPE_CHECKING:
@@ -58,24 +59,18 @@ _HOMES = {
     "nfsleuth.evidence.rules": ("Rules",),
     "nfsleuth.verdict.model": ("Capture", "Host", "Pair", "Platform", "Report", "Verdict", "Weighed"),
 }
-_HOME = {name: module for module, names in _HOMES.items() for name in names}
+_find = _later.names(__name__, _HOMES)
 
 _kernel_cache.prepare()  # must come before anything imports numba
 
 
 def __getattr__(name: str) -> object:
-    import importlib
-
     if name == "__version__":
         from importlib.metadata import version
 
-        value: object = version("nfsleuth")
-    elif name in _HOME:
-        value = getattr(importlib.import_module(_HOME[name]), name)
-    else:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    globals()[name] = value
-    return value
+        value = globals()[name] = version("nfsleuth")
+        return value
+    return _find(name)
 
 
 def __dir__() -> list[str]:

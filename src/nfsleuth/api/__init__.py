@@ -5,13 +5,20 @@ Everything here reads files and nothing else: it prints nothing and writes nothi
 readable one is counted, never raised), and with `WRONG_USE` for rules or priors that make no sense.
 """
 
-from nfsleuth.api.contrasts import labelled_profiles, named_profiles, profiles
-from nfsleuth.api.learning import learn
-from nfsleuth.api.reading import PathLike, Progress
-from nfsleuth.api.rules import read_profile
-from nfsleuth.api.shares import sharing
-from nfsleuth.api.tables import TraceTables, calls, read
-from nfsleuth.api.verdicts import Method, conclude, facts, identify, import_tables
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from nfsleuth import later
+
+if TYPE_CHECKING:
+    from nfsleuth.api.contrasts import labelled_profiles, named_profiles, profiles
+    from nfsleuth.api.learning import learn
+    from nfsleuth.api.reading import PathLike, Progress
+    from nfsleuth.api.rules import read_profile
+    from nfsleuth.api.shares import sharing
+    from nfsleuth.api.tables import TraceTables, calls, read
+    from nfsleuth.api.verdicts import Method, conclude, facts, identify, import_tables
 
 __all__ = [
     "Method",
@@ -31,3 +38,18 @@ __all__ = [
     "read_profile",
     "sharing",
 ]
+
+_HOMES = {
+    "nfsleuth.api.contrasts": ("labelled_profiles", "named_profiles", "profiles"),
+    "nfsleuth.api.learning": ("learn",),
+    "nfsleuth.api.reading": ("PathLike", "Progress"),
+    "nfsleuth.api.rules": ("read_profile",),
+    "nfsleuth.api.shares": ("sharing",),
+    "nfsleuth.api.tables": ("TraceTables", "calls", "read"),
+    "nfsleuth.api.verdicts": ("Method", "conclude", "facts", "identify", "import_tables"),
+}
+__getattr__ = later.names(__name__, _HOMES)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

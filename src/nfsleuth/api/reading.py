@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nfsleuth.errors import NfsleuthError
@@ -114,6 +113,8 @@ def gathered(reading: Reading) -> TraceFacts:
 
 def twice(paths: Sequence[PathLike], progress: Progress | None) -> list[Progress | None]:
     """Progress for two readings of a trace, half of it for each. Raises NfsleuthError for what cannot be read twice."""
+    from pathlib import Path
+
     for path in paths:
         if os.fspath(path) == "-" or (Path(path).exists() and not (Path(path).is_file() or Path(path).is_dir())):
             raise NfsleuthError(f"{path}: is read twice here, which a pipe cannot be; save it to a file first")
@@ -122,6 +123,8 @@ def twice(paths: Sequence[PathLike], progress: Progress | None) -> list[Progress
 
 def stored_bytes(path: PathLike) -> int:
     """Stored bytes of a capture, 0 if that is not known."""
+    from pathlib import Path
+
     try:
         return Path(path).stat().st_size
     except OSError:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nfsleuth.api.reading import PathLike
@@ -33,6 +32,8 @@ def _tables(given: Rules | PathLike | None) -> Rules:
     rules = Rules.builtin()
     if given is None:
         return rules
+    from pathlib import Path
+
     place = Path(given)
     files = sorted(place.glob("*.toml")) if place.is_dir() else [place]
     if not files:
@@ -48,6 +49,8 @@ def _tables(given: Rules | PathLike | None) -> Rules:
 
 def read_profile(place: PathLike) -> Profile:
     """The profile in a TOML file. Raises NfsleuthError if it cannot be read, or is of another version."""
+    from pathlib import Path
+
     from nfsleuth.bandwidth.profile import from_toml
 
     try:

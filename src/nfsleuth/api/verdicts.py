@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from nfsleuth.api.reading import PathLike, Progress, Reading, gathered
@@ -115,6 +114,8 @@ def import_tables(
 
 def _imported(file: PathLike) -> str:
     """The text of a table; at most MOST_TABLE bytes."""
+    from pathlib import Path
+
     try:
         with Path(file).open("rb") as stream:
             content = stream.read(MOST_TABLE + 1)

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
 
 import click
@@ -206,6 +204,8 @@ class _Bar:
 
 def terminal_width() -> int:
     """Columns to print in: those of the terminal, 80 where there is none."""
+    import shutil
+
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else 80
 
 
@@ -253,6 +253,8 @@ def json_text(value: object) -> str:
 def check_target(target: str | None) -> None:
     """Complain about a file that cannot be written before hours are spent on reading."""
     if target and target != STDOUT:
+        from pathlib import Path
+
         folder = Path(target).parent
         if not folder.is_dir():
             raise NfsleuthError(f"{target}: there is no folder {folder}; make it first")
@@ -287,6 +289,8 @@ def write(target: str, content: str | bytes) -> None:
         while rest:
             rest = rest[sys.stdout.buffer.write(rest[:PIECE]) :]
         return
+    from pathlib import Path
+
     try:
         Path(target).write_bytes(data)
     except OSError as error:
