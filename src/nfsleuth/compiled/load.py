@@ -64,18 +64,22 @@ def _spelled_dtype(dtype: np.dtype[Any]) -> Any:
     return dtype.str
 
 
-# The text of each dtype by its id. The dtype is kept, so that its id stands for it: equal ones may differ in alignment.
-_TEXTS: dict[int, tuple[np.dtype[Any], str]] = {}
+# The digest of each dtype by its id. A dtype is kept, so that its id stands for it: equal ones may differ in alignment.
+_DIGESTS: dict[int, tuple[np.dtype[Any], str]] = {}
 
 
 def _text(kind: Kind) -> str:
-    """`spelled` as text, remembered: that of a tracker's state takes a millisecond, and four kernels take it."""
+    """A kind in one line. Digests are remembered: a tracker's state is 20 kB of text, and four kernels take it."""
     name, dtype, dimensions = kind
     if dtype is None:
         return name
-    if id(dtype) not in _TEXTS:
-        _TEXTS[id(dtype)] = dtype, repr(spelled(("", dtype, 0)))
-    return f"{name} {dimensions} {_TEXTS[id(dtype)][1]}"
+    if id(dtype) not in _DIGESTS:
+        _DIGESTS[id(dtype)] = dtype, _digest(repr(spelled(("", dtype, 0))))
+    return f"{name} {dimensions} {_DIGESTS[id(dtype)][1]}"
+
+
+def _digest(text: str) -> str:
+    return blake2b(text.encode(), digest_size=12).hexdigest()
 
 
 class Entry:
@@ -105,8 +109,8 @@ class Entry:
 
 def _stem(entry: Entry, kinds: Sequence[Kind]) -> str:
     """The path of a kernel's files in the cache, without their endings."""
-    types = repr([FORMAT, _processor(), [_text(k) for k in kinds]])
-    return os.path.join(_folder(), f"{entry.qualified}-{blake2b(types.encode(), digest_size=12).hexdigest()}")
+    digest = _digest(repr([FORMAT, _processor(), [_text(k) for k in kinds]]))
+    return os.path.join(_folder(), f"{entry.qualified}-{digest}")
 
 
 @cache

@@ -1,0 +1,72 @@
+"""What every command waits for before it does anything: `identify` loads no library that it does not need."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+CAPTURES = Path(__file__).parents[1] / "captures"
+
+SCRIPT = """
+import json, sys
+from nfsleuth import cli
+try:
+    cli.main(["identify", "--json", "--quiet", sys.argv[1]])
+except SystemExit as end:
+    assert end.code == 0, end.code
+print(json.dumps(sorted(sys.modules)), file=sys.stderr)
+"""
+# Libraries, in ms: what they take to import.
+HEAVY = {
+    "hashlib",  # 3, it loads OpenSSL; see nfsleuth.digest
+    "importlib.metadata",  # 10
+    "numba",  # 500
+    "pathlib",  # 3
+    "polars",  # 60
+    "random",  # 1
+    "rich",  # 20
+    "secrets",  # 2
+    "shutil",  # 3
+    "subprocess",  # 3
+    "tempfile",  # 2
+    "tomllib",  # 3
+    "zipfile",  # 2
+}
+OTHERS = {"nfsleuth.api.contrasts", "nfsleuth.api.shares", "nfsleuth.contrast", "nfsleuth.sharing", "nfsleuth.lab"}
+# What machine code takes the place of: LLVM, and the sources of kernels with what they are made of.
+COMPILED = {"llvmlite", "nfsleuth.trace.advance", "nfsleuth.trace.messages", "nfsleuth.wire.walk", "nfsleuth.wire.xdr"}
+
+
+def loaded(mode: str, capture: Path) -> set[str]:
+    environment = {k: v for k, v in os.environ.items() if k != "NUMBA_DISABLE_JIT"} | {"NFSLEUTH_KERNELS": mode}
+    run = subprocess.run(
+        [sys.executable, "-c", SCRIPT, str(capture)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr[-2000:]
+    return set(json.loads(run.stderr))
+
+
+def test_identify_loads_no_library_that_it_does_not_need(tmp_path):
+    beginning = tmp_path / "office.pcapng"  # enough for a client: kernels that are not compiled take their time
+    beginning.write_bytes((CAPTURES / "office.pcapng").read_bytes()[:40_000])
+    modules = loaded("python", beginning)
+    assert "nfsleuth.report.json_report" in modules
+    assert not modules & (HEAVY | OTHERS)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere LLVM links what is compiled")
+def test_with_machine_code_it_needs_neither_llvm_nor_the_sources_of_kernels():
+    assert loaded("object", CAPTURES / "reads.pcap.zst")  # compiles
+    modules = loaded("object", CAPTURES / "reads.pcap.zst")
+    assert not modules & (HEAVY | OTHERS | COMPILED)
