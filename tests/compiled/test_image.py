@@ -122,14 +122,14 @@ def test_what_can_run_cannot_be_written_to():
     pytest.fail("nothing is mapped there")
 
 
-def test_a_system_that_runs_no_new_code_is_named(monkeypatch):
+@pytest.mark.parametrize("refused", ["mmap", "mprotect"])
+def test_a_system_that_runs_no_new_code_is_named(monkeypatch, refused):
     _, code, about = made(work())
+    system = image._system()
 
     class Strict:
-        memset = memcpy = ctypes.CDLL(None).memset
-
-        def mprotect(self, *_):
-            return -1
+        def __getattr__(self, name):
+            return (lambda *_: 2**64 - 1) if name == refused else getattr(system, name)
 
     monkeypatch.setattr(image, "_system", Strict)
     with pytest.raises(NfsleuthError, match="does not let compiled kernels be run"):

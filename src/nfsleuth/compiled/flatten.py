@@ -87,7 +87,7 @@ def flatten(content: bytes, entry: str, outside: Collection[str]) -> Image:
         for section in sections:
             if section.kind == RELA and section.info in places:
                 _relocate(code, places[section.info], sections[section.info].size, section.content, targets)
-    except (struct.error, ValueError, IndexError) as error:
+    except (struct.error, ValueError, IndexError, OverflowError) as error:
         raise UnsuitableError(f"not an object file: {error}") from error
     found = [at for symbol, at in zip(symbols, targets, strict=True) if symbol.name == entry and at is not None]
     if len(found) != 1:

@@ -18,8 +18,8 @@ from nfsleuth.errors import Exit, NfsleuthError
 # Functions outside that LLVM calls by itself, for assignments of records and loops over bytes.
 KNOWN = ("memcpy", "memmove", "memset")
 ADDRESS = 8  # bytes
-
-_LOADED: list[mmap.mmap] = []  # what is mapped stays until the process ends: anybody may hold a function of it
+OFFSET = ctypes.c_long(0)  # off_t: in no file
+FAILED = ctypes.c_void_p(-1).value  # MAP_FAILED
 
 
 def suits_here() -> bool:
@@ -33,26 +33,37 @@ def load(code: bytes, outside: dict[str, int], others: int) -> int:
     outside: where in `code` the addresses of functions outside go, by name. others: the address that those get which
     are not of `KNOWN`. Raises `NfsleuthError` where the system runs no code that was not in a file.
     """
-    room = mmap.mmap(-1, len(code), flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, prot=mmap.PROT_READ | mmap.PROT_WRITE)
-    room.write(code)
+    content = bytearray(code)
     for name, at in outside.items():
         found = address(getattr(_system(), name)) if name in KNOWN else others
-        room[at : at + ADDRESS] = found.to_bytes(ADDRESS, "little")
-    start = ctypes.addressof(ctypes.c_char.from_buffer(room))
-    if _system().mprotect(ctypes.c_void_p(start), ctypes.c_size_t(len(code)), mmap.PROT_READ | mmap.PROT_EXEC):
-        raise NfsleuthError(
-            f"this system does not let compiled kernels be run ({os.strerror(ctypes.get_errno())}); "
-            "NFSLEUTH_KERNELS=python in the environment does without them, slowly",
-            Exit.UNREADABLE,
-        )
-    _LOADED.append(room)
-    return start
+        content[at : at + ADDRESS] = found.to_bytes(ADDRESS, "little")
+    size = ctypes.c_size_t(len(content))
+    # Never unmapped: a thread may be at work in it when Python ends.
+    start = _system().mmap(
+        None, size, mmap.PROT_READ | mmap.PROT_WRITE, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, -1, OFFSET
+    )
+    if start == FAILED:
+        raise _refused()
+    ctypes.memmove(start, bytes(content), len(content))
+    if _system().mprotect(ctypes.c_void_p(start), size, mmap.PROT_READ | mmap.PROT_EXEC):
+        raise _refused()
+    return int(start)
+
+
+def _refused() -> NfsleuthError:
+    return NfsleuthError(
+        f"this system does not let compiled kernels be run ({os.strerror(ctypes.get_errno())}); "
+        "NFSLEUTH_KERNELS=python in the environment does without them, slowly",
+        Exit.UNREADABLE,
+    )
 
 
 @cache
 def _system() -> Any:
     """The C library of this process."""
-    return ctypes.CDLL(None, use_errno=True)
+    library = ctypes.CDLL(None, use_errno=True)
+    library.mmap.restype = ctypes.c_void_p
+    return library
 
 
 def address(function: Any) -> int:
