@@ -75,7 +75,7 @@ def explain(
     if as_json:
         from nfsleuth.report import json_report
 
-        options.put_json(json_report.explained(report, found))
+        options.put_json(json_report.explained(report, found), reported=True)
         return Exit.DONE
     from nfsleuth.report import text
 

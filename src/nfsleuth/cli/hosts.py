@@ -62,7 +62,7 @@ def hosts(
     if as_json:
         from nfsleuth.report import json_report
 
-        options.put_json(json_report.hosts(report))
+        options.put_json(json_report.hosts(report), reported=True)
     elif not taken and report.clients:
         from nfsleuth.report import hosts_text
 

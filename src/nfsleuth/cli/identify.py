@@ -77,7 +77,7 @@ def identify(
     if as_json:
         from nfsleuth.report import json_report
 
-        options.put_json(json_report.identified(report))
+        options.put_json(json_report.identified(report), reported=True)
     elif not taken and report.clients:
         from nfsleuth.report import text
 

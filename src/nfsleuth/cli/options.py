@@ -6,7 +6,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
 
 import click
@@ -15,7 +15,10 @@ from nfsleuth import kernel_cache
 from nfsleuth.errors import Exit, NfsleuthError
 
 if TYPE_CHECKING:
+    from msgspec import Raw
+
     from nfsleuth.api import Method, Progress
+    from nfsleuth.report.json_report import Spelled
     from nfsleuth.verdict.model import Report
 
 COMPILING = "compiling the kernels for this machine, once: up to a minute"
@@ -231,16 +234,25 @@ def put(text: str) -> None:
         sys.stdout.write(text[start : start + PIECE])
 
 
-def put_json(value: object) -> None:
-    """Print `value` as JSON, all in ASCII, so that no terminal can take it for anything else."""
-    put(json_text(value))
+def put_json(value: object, *, reported: bool = False) -> None:
+    """Print `value` as JSON, all in ASCII, so that no terminal can take it for anything else. reported: `json_text`."""
+    put(json_text(value, reported=reported))
 
 
-def json_text(value: object) -> str:
-    """`value` as lines of JSON in ASCII; what ASCII lacks, and control characters, are escaped."""
-    import json
+def json_text(value: object, *, reported: bool = False) -> str:
+    """`value` as lines of JSON in ASCII; what ASCII lacks, and control characters, are escaped.
 
+    reported: it is a document of `report.json_report`. Of such numbers, and of ASCII, msgspec makes the text that
+    Python makes, in a fifth of the time.
+    """
     import msgspec
+
+    if reported:
+        with suppress(UnicodeEncodeError, OverflowError):  # lone surrogates, of a file's name; more than 64 bits
+            data = msgspec.json.encode(value, enc_hook=_spelled)
+            if data.isascii() and b"\x7f" not in data:
+                return msgspec.json.format(data, indent=2).decode() + "\n"
+    import json
 
     text = json.dumps(value)
     try:
@@ -248,6 +260,12 @@ def json_text(value: object) -> str:
         return msgspec.json.format(text, indent=2) + "\n"
     except msgspec.DecodeError:  # NaN or infinity, of which JSON knows nothing
         return json.dumps(value, indent=2) + "\n"
+
+
+def _spelled(number: Spelled) -> Raw:
+    from msgspec import Raw
+
+    return Raw(number.text)
 
 
 def check_target(target: str | None) -> None:

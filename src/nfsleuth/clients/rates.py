@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from enum import IntEnum
 from itertools import pairwise
 from typing import NamedTuple
@@ -82,13 +82,17 @@ class Histogram(Struct):
             yield 2 ** ((bin_ + 0.5) / STEPS), self.bins[bin_]
 
     def quantile(self, share: float) -> float | None:
-        """The value below which `share` of the values lie; None without values."""
-        below, target = 0, share * self.total
-        for value, count in self.values():
-            below += count
-            if below >= target:
-                return value
-        return None
+        """The value below which `share` (above 0) of the values lie; None without values."""
+        return next(self.quantiles([share]))
+
+    def quantiles(self, shares: Iterable[float]) -> Iterator[float | None]:
+        """For each of `shares`, which ascend, its `quantile`."""
+        below, total, left, middle = 0, self.total, self.values(), None
+        for share in shares:
+            while below < share * total:
+                middle, count = next(left)
+                below += count
+            yield middle
 
     def logarithms(self) -> list[float]:
         """Natural logarithm of each value, ascending, as often as it was counted."""

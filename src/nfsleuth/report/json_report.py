@@ -9,17 +9,27 @@ from __future__ import annotations
 
 from typing import Any
 
-from nfsleuth.clients.rates import LIMITS, Cell, Kind, Limit
+from nfsleuth.clients.rates import LIMITS, Cell, Histogram, Kind, Limit
 from nfsleuth.evidence.model import HYPOTHESES
 from nfsleuth.report import words
 from nfsleuth.verdict.model import Capture, Host, Pair, Report, Verdict, Weighed
 
 QUANTILES = {"p10": 0.1, "p50": 0.5, "p90": 0.9}
+PLAIN, LARGE = 1e-4, 1e16  # between them, and at 0, Python and msgspec write a float alike
 
 IDENTIFY = "nfsleuth.identify/1"
 EXPLAIN = "nfsleuth.explain/1"
 HOSTS = "nfsleuth.hosts/1"
 STATES = tuple(state.value for state in HYPOTHESES)
+
+
+class Spelled(float):
+    """A number that Python and msgspec write in two ways, 2e-05 and 0.00002; a document has it as Python does."""
+
+    @property
+    def text(self) -> bytes:
+        """As a document has it."""
+        return float.__repr__(self).encode()
 
 
 def identified(report: Report) -> dict[str, Any]:
@@ -95,7 +105,7 @@ def client(verdict: Verdict) -> dict[str, Any]:
         "reads": {
             "calls": facts.reads.calls,
             "bytes": facts.reads.bytes,
-            "MBps": None if rate is None else round(rate, 3),
+            "MBps": _short(rate),
             "client_limited_MBps": _short(facts.rates.client_limited_rate),
         },
         "writes": {"calls": facts.writes.calls, "bytes": facts.writes.bytes},
@@ -117,18 +127,23 @@ def _cell(kind: Kind, cell: Cell) -> dict[str, Any]:
         "limited_by": {name: round(cell.share(limit), 4) for name, limit in zip(LIMITS, Limit, strict=True)},
         "client_limited": {
             "intervals": cell.client_limited,
-            **{f"MBps_{name}": _short(cell.limited_own.quantile(share)) for name, share in QUANTILES.items()},
+            **{f"MBps_{name}": value for name, value in _quantiles(cell.limited_own).items()},
         },
-        "gap_ms": {name: _short(cell.gaps.quantile(share)) for name, share in QUANTILES.items()},
+        "gap_ms": _quantiles(cell.gaps),
         "ack_stride": None if cell.stride is None else round(cell.stride),
         "zero_windows": cell.zero_windows,
         "retransmitted": cell.retransmitted,
     }
 
 
+def _quantiles(of: Histogram) -> dict[str, float | None]:
+    """The values of `QUANTILES`."""
+    return {name: _short(value) for name, value in zip(QUANTILES, of.quantiles(QUANTILES.values()), strict=True)}
+
+
 def _short(value: float | None) -> float | None:
     """Three decimals, or null."""
-    return None if value is None else round(value, 3)
+    return None if value is None else _rounded(value, 3)
 
 
 def evidence(row: Weighed) -> dict[str, Any]:
@@ -197,6 +212,7 @@ def host(shared: Host) -> dict[str, Any]:
     }
 
 
-def _rounded(probability: float) -> float:
-    """Six digits: more would pretend to a knowledge that no weight has."""
-    return round(probability, 6)
+def _rounded(value: float, digits: int = 6) -> float:
+    """Six digits of a probability: more would pretend to a knowledge that no weight has."""
+    number = round(value, digits)
+    return number if PLAIN <= number < LARGE or not number else Spelled(number)
