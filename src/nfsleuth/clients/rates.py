@@ -21,7 +21,9 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from enum import IntEnum
+from functools import reduce
 from itertools import pairwise
+from operator import add
 from typing import NamedTuple
 
 import numpy as np
@@ -79,7 +81,7 @@ class Histogram(Struct):
     def values(self) -> Iterator[tuple[float, int]]:
         """The middle of each bin with its count, ascending."""
         for bin_ in sorted(self.bins):
-            yield 2 ** ((bin_ + 0.5) / STEPS), self.bins[bin_]
+            yield _middle(bin_), self.bins[bin_]
 
     def quantile(self, share: float) -> float | None:
         """The value below which `share` (above 0) of the values lie; None without values."""
@@ -87,16 +89,23 @@ class Histogram(Struct):
 
     def quantiles(self, shares: Iterable[float]) -> Iterator[float | None]:
         """For each of `shares`, which ascend, its `quantile`."""
-        below, total, left, middle = 0, self.total, self.values(), None
+        below, total, bin_ = 0, self.bins.total(), None
+        left = iter(sorted(self.bins.items()))
         for share in shares:
             while below < share * total:
-                middle, count = next(left)
+                bin_, count = next(left)
                 below += count
-            yield middle
+            yield None if bin_ is None else _middle(bin_)
 
     def logarithms(self) -> list[float]:
         """Natural logarithm of each value, ascending, as often as it was counted."""
         return [math.log(value) for value, count in self.values() for _ in range(count)]
+
+
+def _middle(bin_: int) -> float:
+    """The value in the middle of a bin."""
+    middle: float = 2 ** ((bin_ + 0.5) / STEPS)
+    return middle
 
 
 def bins(values: np.ndarray) -> np.ndarray:
@@ -205,7 +214,7 @@ class Rates(Struct):
     def client_limited_rate(self) -> float | None:
         """Median own speed in MB/s over the client-limited intervals of READ; None if there are none."""
         speeds = [cell.limited_own for kind, cell in self.cells.items() if kind.operation == "read"]
-        return sum(speeds, Histogram()).quantile(0.5)
+        return reduce(add, speeds).quantile(0.5) if speeds else None
 
 
 def measured(table: np.ndarray) -> dict[int, Rates]:

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from nfsleuth.clients.rates import LIMITS, Cell, Histogram, Kind, Limit
+from nfsleuth.clients.rates import LIMITS, Cell, Histogram, Kind
 from nfsleuth.evidence.model import HYPOTHESES
 from nfsleuth.report import words
 from nfsleuth.verdict.model import Capture, Host, Pair, Report, Verdict, Weighed
 
 QUANTILES = {"p10": 0.1, "p50": 0.5, "p90": 0.9}
+MBPS = tuple(f"MBps_{name}" for name in QUANTILES)
 PLAIN, LARGE = 1e-4, 1e16  # between them, and at 0, Python and msgspec write a float alike
 
 IDENTIFY = "nfsleuth.identify/1"
@@ -117,6 +118,7 @@ def client(verdict: Verdict) -> dict[str, Any]:
 
 def _cell(kind: Kind, cell: Cell) -> dict[str, Any]:
     """How fast transfers of one kind went, and what limited them."""
+    whole = sum(cell.time) or 1
     return {
         "operation": kind.operation,
         "size": kind.size,
@@ -124,21 +126,21 @@ def _cell(kind: Kind, cell: Cell) -> dict[str, Any]:
         "bytes": cell.bytes,
         "calls": cell.calls,
         "MBps": _short(cell.rate),
-        "limited_by": {name: round(cell.share(limit), 4) for name, limit in zip(LIMITS, Limit, strict=True)},
+        "limited_by": {name: round(time / whole, 4) for name, time in zip(LIMITS, cell.time, strict=True)},
         "client_limited": {
             "intervals": cell.client_limited,
-            **{f"MBps_{name}": value for name, value in _quantiles(cell.limited_own).items()},
+            **dict(zip(MBPS, _quantiles(cell.limited_own), strict=True)),
         },
-        "gap_ms": _quantiles(cell.gaps),
+        "gap_ms": dict(zip(QUANTILES, _quantiles(cell.gaps), strict=True)),
         "ack_stride": None if cell.stride is None else round(cell.stride),
         "zero_windows": cell.zero_windows,
         "retransmitted": cell.retransmitted,
     }
 
 
-def _quantiles(of: Histogram) -> dict[str, float | None]:
+def _quantiles(of: Histogram) -> list[float | None]:
     """The values of `QUANTILES`."""
-    return {name: _short(value) for name, value in zip(QUANTILES, of.quantiles(QUANTILES.values()), strict=True)}
+    return [_short(value) for value in of.quantiles(QUANTILES.values())]
 
 
 def _short(value: float | None) -> float | None:
@@ -160,7 +162,7 @@ def evidence(row: Weighed) -> dict[str, Any]:
         "why_not": it.why_not,
         "toward": {state: round(nats, 4) for state, nats in it.toward.items()},
         "platform": {name: round(nats, 4) for name, nats in it.platform.items()},
-        "virtual": round(it.virtual, 4),
+        "virtual": it.virtual and round(it.virtual, 4),  # 0 of most rows
         "host": it.host or None,
         "source": it.source,
     }

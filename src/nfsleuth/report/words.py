@@ -11,6 +11,7 @@ from nfsleuth.evidence.model import HYPOTHESES, State
 from nfsleuth.verdict.model import Capture, Report, Verdict
 
 STATES = (*HYPOTHESES, State.UNKNOWN, State.CONFLICT)
+SECONDS = len("2026-03-01T12:03:44")
 DOUBT = (State.UNKNOWN, State.CONFLICT)  # answers that say that there is none
 
 # What trace.tables.Oddity and capture.source.Odd count, in words. A name that is not here is shown as it is.
@@ -130,7 +131,7 @@ def implementation(verdict: Verdict) -> str | None:
 
 def ranked(verdict: Verdict) -> list[tuple[State, float]]:
     """Hypotheses by probability, the most likely first."""
-    return sorted(verdict.states.items(), key=lambda item: (-item[1], item[0].value))
+    return sorted(verdict.states.items(), key=lambda item: (-item[1], item[0]))
 
 
 def read_rate(verdict: Verdict) -> float | None:
@@ -176,7 +177,7 @@ def instant(ns: int | None) -> str | None:
         return None
     whole, rest = divmod(ns, 1_000_000_000)
     try:
-        return f"{datetime.fromtimestamp(whole, UTC).replace(tzinfo=None).isoformat()}.{rest:09d}Z"
+        return f"{datetime.fromtimestamp(whole, UTC).isoformat()[:SECONDS]}.{rest:09d}Z"
     except (OverflowError, ValueError, OSError):  # a capture may say the year 292277026596
         return None
 
