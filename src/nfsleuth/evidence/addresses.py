@@ -23,7 +23,8 @@ def parse(text: str) -> IPAddress | None:
     plain = text[:LONGEST].partition("%")[0].strip()
     try:
         if ":" not in plain:
-            return ipaddress.IPv4Address(plain)
+            # Most texts that are asked about are machine names: ipaddress takes long to say why one is no address.
+            return ipaddress.IPv4Address(plain) if plain.count(".") == 3 else None
         address = ipaddress.IPv6Address(plain)
     except ValueError:
         return None

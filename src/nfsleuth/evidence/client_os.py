@@ -170,5 +170,8 @@ def macos_mac(owner: bytes) -> bytes | None:
 
 def short(text: bytes, most: int = 48) -> str:
     """Bytes as printable text, cut to `most` characters."""
-    shown = "".join([SHOWN[b] for b in text[: most + 1]])
+    head = text[: most + 1]
+    shown = head.decode("latin-1")
+    if not (head.isascii() and shown.isprintable()):
+        shown = "".join([SHOWN[b] for b in head])
     return shown if len(shown) <= most else shown[: most - 1] + "…"

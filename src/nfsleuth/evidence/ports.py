@@ -36,6 +36,8 @@ def class_of(seen: Seen[int]) -> PortClass:
     ports = seen.sightings.keys()
     if not ports:
         return PortClass.NONE
+    if min(ports) > LINUX_RESERVED[-1]:
+        return PortClass.EPHEMERAL
     if any(p in LINUX_RESERVED for p in ports):
         return PortClass.RESERVED
     if any(p in REMAPPED for p in ports):

@@ -48,6 +48,7 @@ if TYPE_CHECKING:
 LONGEST_TEXT = 1024  # characters of a capture's text that a pattern sees
 REMEMBERED = 4096  # look-ups of one kind: a name or MAC that comes again is near
 PLATFORM_WEIGHT = 2.0  # nats toward the platform that a name tells of, where none are given
+MAKERS_OWN = 24  # bits of a MAC behind those that the IEEE gave its maker
 TABLES = 8  # `Rules` whose tables are kept in order: a process has one or two
 
 # What a MAC prefix belongs to. `mac_prefix` gives each its weight.
@@ -188,15 +189,17 @@ def _mac(rules: Rules, mac: str) -> MacPrefix | None:
     number = mac_number(mac)
     if number is None:
         return None
-    return next((p for low, high, p in _macs(rules) if low <= number <= high), None)
+    return next((p for low, high, p in _macs(rules, number >> MAKERS_OWN) if low <= number <= high), None)
 
 
 # Tables as ranges of numbers, the narrowest first: a look-up ends at the first that fits.
 
 
-@lru_cache(maxsize=TABLES)
-def _macs(rules: Rules) -> tuple[tuple[int, int, MacPrefix], ...]:
-    return tuple((p.low, p.high, p) for p in sorted(rules.macs, key=lambda p: p.high - p.low))
+@lru_cache(maxsize=REMEMBERED)
+def _macs(rules: Rules, maker: int) -> tuple[tuple[int, int, MacPrefix], ...]:
+    """The ranges with MACs of one maker: clients have few makers, and there are many ranges."""
+    near = [p for p in rules.macs if p.low >> MAKERS_OWN <= maker <= p.high >> MAKERS_OWN]
+    return tuple((p.low, p.high, p) for p in sorted(near, key=lambda p: p.high - p.low))
 
 
 @lru_cache(maxsize=TABLES)

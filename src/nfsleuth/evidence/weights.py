@@ -49,6 +49,10 @@ class Weight(Struct, frozen=True):
     platform: Mapping[str, float] = field(default_factory=dict)
     virtual: float = 0.0
 
+    def __post_init__(self) -> None:
+        if self.toward and max(map(abs, self.toward.values())) > STRONGEST:
+            raise ValueError(f"{self.says}: {dict(self.toward)}; no sign weighs more than {STRONGEST} nats")
+
     def evidence(
         self,
         rule: str,
@@ -61,13 +65,13 @@ class Weight(Struct, frozen=True):
         platform: Mapping[str, float] | None = None,
         host: str = "",
     ) -> Evidence:
-        """A counted row. `factor` scales the weights where the case is met only in part."""
+        """A counted row. `factor`, at most 1, scales the weights where the case is met only in part."""
         return Evidence(
             rule=rule,
             group=group,
             says=says or self.says,
             seen=seen,
-            toward={state: clipped(nats * factor) for state, nats in self.toward.items()},
+            toward=self.toward if factor == 1.0 else {state: nats * factor for state, nats in self.toward.items()},
             platform={**self.platform, **platform} if platform else self.platform,
             virtual=self.virtual * factor,
             host=host,

@@ -8,14 +8,14 @@ from msgspec.structs import replace
 
 from nfsleuth.clients.facts import Facts, Household
 from nfsleuth.errors import NfsleuthError
-from nfsleuth.evidence import Rules, weigh
+from nfsleuth.evidence import Rules, weigh_all
 from nfsleuth.evidence.addresses import parse
-from nfsleuth.evidence.model import State
+from nfsleuth.evidence.model import Evidence, State
 from nfsleuth.hosts.group import group
 from nfsleuth.hosts.imports.known import Known
 from nfsleuth.hosts.model import Member
 from nfsleuth.verdict.explain import because, flips, weighed
-from nfsleuth.verdict.fuse import Belief, fuse
+from nfsleuth.verdict.fuse import Belief, fuse_each
 from nfsleuth.verdict.model import Capture, Platform, Report, Verdict, Weighed
 from nfsleuth.verdict.paper import paper_belief, paper_rows
 from nfsleuth.verdict.platform import platform_of
@@ -44,10 +44,14 @@ def conclude(
         raise NfsleuthError(f"--method {method!r} is not known; choose evidence or paper")
     tables = rules if rules is not None else Rules.builtin()
     expected = complete(priors if priors is not None else DEFAULT)
-    verdicts = [
-        _by_paper(name, client) if method == "paper" else _by_evidence(name, client, household, tables, expected)
-        for name, client in named(household.clients)
-    ]
+    clients = named(household.clients)
+    if method == "paper":
+        verdicts = [_by_paper(name, client) for name, client in clients]
+    else:
+        rows = weigh_all([client for _, client in clients], household, tables)
+        verdicts = [
+            _by_evidence(name, client, mine, expected) for (name, client), mine in zip(clients, rows, strict=True)
+        ]
     members = [Member(v.id, v.facts, v.states, v.virtual, tuple(w.evidence for w in v.weighed)) for v in verdicts]
     grouping = group(members, household, tables, known, link_speed)
     home = {client: host.id for host in grouping.hosts for client in host.clients}
@@ -84,10 +88,9 @@ def _order(client: Facts) -> tuple[int, int, str, int, list[int], list[str]]:
     return version, value, client.address, client.first, sorted(client.ports.sightings), sorted(client.names.sightings)
 
 
-def _by_evidence(name: str, client: Facts, around: Household, rules: Rules, priors: Priors) -> Verdict:
-    rows = weigh(client, around, rules)
-    belief = fuse(rows, priors)
-    reasons = weighed(rows, belief, priors)
+def _by_evidence(name: str, client: Facts, rows: list[Evidence], priors: Priors) -> Verdict:
+    belief, moved = fuse_each(rows, priors)
+    reasons = weighed(rows, moved)
     return _verdict(name, client, belief, reasons, platform_of(rows, belief), flips(rows, belief))
 
 

@@ -5,19 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from nfsleuth.evidence.model import Evidence, State
-from nfsleuth.verdict.fuse import Belief, moved
+from nfsleuth.verdict.fuse import Belief
 from nfsleuth.verdict.model import Weighed
-from nfsleuth.verdict.priors import Priors
 
 BECAUSE = 40  # characters that the table has for `because`
 LEAST_SAID = 0.2  # nats below which a row is no reason
 
 
-def weighed(rows: Sequence[Evidence], belief: Belief, priors: Priors) -> tuple[Weighed, ...]:
+def weighed(rows: Iterable[Evidence], moved: Iterable[float]) -> tuple[Weighed, ...]:
     """Each row with the nats by which it alone moves the odds of the leading state; the heaviest first."""
-    result = map(Weighed, rows, moved(belief.leading, rows, priors))
     return tuple(
-        sorted(result, key=lambda w: (not w.evidence.counted, -abs(w.weight), w.evidence.rule, w.evidence.seen))
+        sorted(map(Weighed, rows, moved), key=lambda w: (not w.evidence.counted, -abs(w.weight), w.evidence.rule, w.evidence.seen))
     )
 
 

@@ -71,18 +71,19 @@ class Leaning(Struct, frozen=True):
 
 def fuse(rows: Iterable[Evidence], priors: Priors) -> Belief:
     """The belief that `priors` and the counted rows lead to. `priors`: every hypothesis, summing to 1."""
-    return _fused(_words(rows), _in_order(priors))
+    return _fused(_words(rows), _in_order(priors))[0]
+
+
+def fuse_each(rows: Sequence[Evidence], priors: Priors) -> tuple[Belief, list[float]]:
+    """The belief, and the nats by which each row alone moves the odds of its leading state; 0 of those set aside."""
+    belief, alone = _fused(_words(rows), _in_order(priors))
+    moved = iter(alone)
+    return belief, [next(moved) if row.counted else 0.0 for row in rows]
 
 
 def by_group(rows: Iterable[Evidence]) -> Groups:
     """Nats per group and state; rows that were set aside count nothing."""
     return _named(_pulls(_words(rows)))
-
-
-def moved(state: State, rows: Sequence[Evidence], priors: Priors) -> list[float]:
-    """Nats by which each row alone moves the odds of `state`; 0 of rows that were set aside."""
-    alone = iter(_alone(state, _words(rows), _in_order(priors)))
-    return [next(alone) if row.counted else 0.0 for row in rows]
 
 
 def _words(rows: Iterable[Evidence]) -> tuple[Word, ...]:
@@ -135,19 +136,16 @@ def _in_order(priors: Priors) -> Nats:
 
 
 @lru_cache(maxsize=1024)
-def _fused(words: tuple[Word, ...], priors: Nats) -> Belief:
+def _fused(words: tuple[Word, ...], priors: Nats) -> tuple[Belief, tuple[float, ...]]:
+    """The belief, and the nats by which each word alone moves the odds of its leading state."""
     pulls = _pulls(words)
     items = tuple(pulls.items())
     states = dict(zip(HYPOTHESES, _probabilities(items, priors), strict=True))
     led = _leaning(items, priors)
     without = tuple((group, _leaning(tuple(p for p in items if p[0] is not group), priors)) for group in pulls)
-    return Belief(states, _named(pulls), led.leading, led.answer, _virtual(words, states), without)
-
-
-@lru_cache(maxsize=1024)
-def _alone(state: State, words: tuple[Word, ...], priors: Nats) -> tuple[float, ...]:
-    before = _odds(state, (), priors)
-    return tuple([_odds(state, (word,), priors) - before for word in words])
+    belief = Belief(states, _named(pulls), led.leading, led.answer, _virtual(words, states), without)
+    before = _odds(led.leading, (), priors)
+    return belief, tuple([_odds(led.leading, (word,), priors) - before for word in words])
 
 
 @lru_cache(maxsize=4096)

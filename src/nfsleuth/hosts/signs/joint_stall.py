@@ -13,12 +13,12 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator
-from itertools import pairwise, product
+from itertools import product
 
 import numpy as np
 
 from nfsleuth.hosts.model import Scene, Tie, Weight
-from nfsleuth.hosts.signs.timelines import busiest, moments
+from nfsleuth.hosts.signs.timelines import busiest, busy
 
 RULE = "joint_stall"
 EACH, CAP = 1.0, 3.0
@@ -33,12 +33,12 @@ Gap = tuple[int, int]
 
 def find(scene: Scene) -> Iterator[Tie]:
     """A tie per pair of busy clients with gaps in common."""
-    lines = {n: sorted(line) for n in busiest(scene) if (line := moments(scene.members[n], FINE))}
-    gaps = {n: [(a, b) for a, b in pairwise(line) if SHORTEST < b - a <= LONGEST] for n, line in lines.items()}
+    lines = {n: line for n in busiest(scene) if len(line := busy(scene.members[n], FINE))}
+    gaps = {n: _gaps(line) for n, line in lines.items()}
     for (a, b), count in sorted(_shared(gaps, _witnessed(lines, gaps)).items()):
         if count < FEWEST or scene.members[a].facts.address == scene.members[b].facts.address:
             continue
-        span = max(lines[a][-1], lines[b][-1]) - min(lines[a][0], lines[b][0]) + 1
+        span = int(max(lines[a][-1], lines[b][-1]) - min(lines[a][0], lines[b][0])) + 1
         by_chance = len(gaps[a]) * len(gaps[b]) * len(NEAR) / (span * (LONGEST - SHORTEST))
         nats = min(CAP, EACH * (count - by_chance))
         if nats > 0:
@@ -46,26 +46,38 @@ def find(scene: Scene) -> Iterator[Tie]:
             yield Tie(a, b, RULE, "fell silent together", Weight(nats, "prior"), seen)
 
 
-def _witnessed(lines: dict[int, list[int]], gaps: dict[int, list[Gap]]) -> set[Gap]:
+def _gaps(line: np.ndarray) -> np.ndarray:
+    """int64[m, 2] the silences in int64[n] moments: the last one before, the first one after."""
+    lengths = line[1:] - line[:-1]
+    before = np.flatnonzero((lengths > SHORTEST) & (lengths <= LONGEST))
+    return line[before[:, None] + (0, 1)]
+
+
+def _witnessed(lines: dict[int, np.ndarray], gaps: dict[int, np.ndarray]) -> set[Gap]:
     """Gaps throughout which somebody moved data: the server and the capture were well."""
-    all_ = sorted({gap for some in gaps.values() for gap in some})
-    begins, ends = np.array(all_, np.int64).reshape(-1, 2).T
+    if not gaps:
+        return set()
+    all_ = np.unique(np.concatenate(list(gaps.values())), axis=0)
+    begins, ends = all_.T.copy()
     found = np.zeros(len(all_), np.bool_)
     for line in lines.values():
-        inside = np.searchsorted(line, ends) - np.searchsorted(line, begins, "right")
+        inside = line.searchsorted(ends) - line.searchsorted(begins, "right")
         found |= inside == ends - begins - 1
-    return {gap for gap, witnessed in zip(all_, found.tolist(), strict=True) if witnessed}
+    return {(begin, end) for begin, end in all_[found].tolist()}
 
 
-def _shared(gaps: dict[int, list[Gap]], witnessed: set[Gap]) -> Counter[tuple[int, int]]:
+def _shared(gaps: dict[int, np.ndarray], witnessed: set[Gap]) -> Counter[tuple[int, int]]:
     """How many of its witnessed gaps each client shares with each that comes after it."""
-    at: defaultdict[Gap, list[int]] = defaultdict(list)
-    for n, some in gaps.items():
-        for gap in some:
-            at[gap].append(n)
     shared: Counter[tuple[int, int]] = Counter()
-    for n, some in gaps.items():
-        for begin, end in witnessed.intersection(some):
+    if not witnessed:
+        return shared
+    at: defaultdict[Gap, list[int]] = defaultdict(list)
+    own = {n: [(begin, end) for begin, end in some.tolist()] for n, some in gaps.items()}
+    for n, mine in own.items():
+        for gap in mine:
+            at[gap].append(n)
+    for n, mine in own.items():
+        for begin, end in witnessed.intersection(mine):
             others = {m for early, late in NEAR for m in at.get((begin + early, end + late), ()) if m > n}
             shared.update((n, m) for m in others)
     return shared

@@ -11,6 +11,7 @@ Source: a prior.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from itertools import combinations
 
@@ -30,11 +31,10 @@ OPPOSED = -0.5  # correlation
 def find(scene: Scene) -> Iterator[Tie]:
     """A tie per pair of busy clients whose rates add up to a constant."""
     lines = {n: line for n in busiest(scene) if (line := moments(scene.members[n], FINENESS))}
-    whole: dict[int, int] = {}
-    for line in lines.values():
-        for at, octets in line.items():
-            whole[at] = whole.get(at, 0) + octets
     long = sorted(n for n, line in lines.items() if len(line) >= FEWEST)
+    whole: Counter[int] = Counter()
+    for line in lines.values() if len(long) > 1 else ():
+        whole.update(line)
     for a, b in combinations(long, 2):
         common = sorted(lines[a].keys() & lines[b].keys())
         if len(common) < FEWEST:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from heapq import nsmallest
 
+import numpy as np
+
+from nfsleuth.clients.columns import starts_of
 from nfsleuth.hosts.model import Member, Scene
 
 BUSIEST = 128  # clients whose time lines are compared, pair by pair
@@ -18,10 +21,21 @@ def busiest(scene: Scene) -> list[int]:
 
 def moments(member: Member, fineness: int) -> dict[int, int]:
     """Bytes by moment of ``1 << fineness`` ns since 1970; nothing if the client's own time line is coarser."""
+    places, starts = _merged(member, fineness)
+    if not len(starts):
+        return {}
+    octets = np.add.reduceat(member.facts.rates.timeline.amounts[:, 0], starts)
+    return dict(zip(places[starts].tolist(), octets.tolist(), strict=True))
+
+
+def busy(member: Member, fineness: int) -> np.ndarray:
+    """int64[n] the moments of `moments`, ascending."""
+    places, starts = _merged(member, fineness)
+    return places[starts]
+
+
+def _merged(member: Member, fineness: int) -> tuple[np.ndarray, np.ndarray]:
+    """Moments of a time line as those that are longer, and where each of these begins."""
     line = member.facts.rates.timeline
-    found: dict[int, int] = {}
-    if len(line) and line.fineness <= fineness:
-        places = line.places >> (fineness - line.fineness)
-        for place, octets in zip(places.tolist(), line.amounts[:, 0].tolist(), strict=True):
-            found[place] = found.get(place, 0) + octets
-    return found
+    places = line.places >> max(0, fineness - line.fineness)
+    return places, starts_of(places) if line.fineness <= fineness else np.empty(0, np.int64)
