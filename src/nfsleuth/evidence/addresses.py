@@ -92,15 +92,9 @@ def mac_number(text: str) -> int | None:
     if len(parts) != 6:
         return None
     try:
-        octets = [int(p, 16) for p in parts]
-    except ValueError:
+        return int.from_bytes([int(p, 16) for p in parts])
+    except ValueError:  # no digits, or more than an octet
         return None
-    if not all(0 <= o <= 0xFF for o in octets):
-        return None
-    number = 0
-    for octet in octets:
-        number = number << 8 | octet
-    return number
 
 
 def is_locally_administered(mac: int) -> bool:

@@ -19,14 +19,15 @@ from nfsleuth.evidence.once import once_per_client
 KERNELS = ("linux", "macos", "freebsd", "windows", "esxi", "solaris")
 
 # Owner strings. Linux: fs/nfs/nfs4proc.c; libnfs: lib/nfs_v4.c; Ganesha: FSAL_PROXY_V4 (seen in the lab); the ESXi
-# ones are not published: the product's name in the text is taken as its word.
+# ones are not published: the product's name in the text is taken as its word. Patterns that few captures ask for are
+# text, which `re` compiles at the first use.
 OWNERS = (
-    (re.compile(rb"^(GNU/)?Linux NFSv4\."), "linux"),
-    (re.compile(rb"^Libnfs pid:"), "libnfs"),
-    (re.compile(rb"GANESHA NFSv4 Proxy"), "ganesha"),
-    (re.compile(rb"VMkernel|VMware ESX|\bESXi?\b"), "esxi"),
-    (re.compile(rb"pynfs|python", re.IGNORECASE), "python"),
-    (re.compile(rb"nfs4j|dCache", re.IGNORECASE), "java"),
+    (rb"^(GNU/)?Linux NFSv4\.", "linux"),
+    (rb"^Libnfs pid:", "libnfs"),
+    (rb"GANESHA NFSv4 Proxy", "ganesha"),
+    (rb"VMkernel|VMware ESX|\bESXi?\b", "esxi"),
+    (rb"(?i)pynfs|python", "python"),
+    (rb"(?i)nfs4j|dCache", "java"),
 )
 IMPLEMENTATIONS = (
     ("Linux ", "linux"),
@@ -42,9 +43,9 @@ IMPLEMENTATIONS = (
 )
 # FreeBSD: 8 bytes of the mount's file system id, then the host's UUID as text (sys/fs/nfsclient/nfs_clstate.c).
 FREEBSD_OWNER = re.compile(rb"^.{8}[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.DOTALL)
-LINUX_OWNER = re.compile(rb"(?:GNU/)?Linux NFSv4\.(\d) (.*)", re.DOTALL)
-OLD_LINUX_OWNER = re.compile(rb" (?:tcp|udp|rdma)6?$")
-NLM_OWNER = re.compile(rb"^\d+@.")  # fs/lockd/clntproc.c: pid@nodename
+LINUX_OWNER = rb"(?s)(?:GNU/)?Linux NFSv4\.(\d) (.*)"
+OLD_LINUX_OWNER = rb" (?:tcp|udp|rdma)6?$"
+NLM_OWNER = rb"^\d+@."  # fs/lockd/clntproc.c: pid@nodename
 SHOWN = tuple(chr(b) if 32 <= b < 127 else f"\\x{b:02x}" for b in range(256))  # how `short` writes each byte
 UPTIME_SLACK = 3.0  # s between a stamp that counts seconds and the capture's clock: stamps are whole seconds
 
@@ -81,10 +82,10 @@ def software(client: Facts, around: Household) -> ClientOs:
 
 def _by_word(client: Facts) -> Iterator[tuple[str, str]]:
     """What the client says of itself."""
-    for record in client.client_ids:
-        name = owner_os(record.owner)
+    for owner in dict.fromkeys(record.owner for record in client.client_ids):
+        name = owner_os(owner)
         if name:
-            yield name, f"owner string {short(record.owner)}"
+            yield name, f"owner string {short(owner)}"
     for domain, implementation in client.implementations:
         for start, name in IMPLEMENTATIONS:
             if implementation.startswith(start):
@@ -95,7 +96,7 @@ def _by_word(client: Facts) -> Iterator[tuple[str, str]]:
         yield "linux", "lock owners begin with 'lock id:'"
     if "libnfs" in client.names:
         yield "libnfs", "AUTH_SYS machine name libnfs"
-    if any(NLM_OWNER.match(o) for o in client.nlm_owners.sightings):
+    if any(re.match(NLM_OWNER, o) for o in client.nlm_owners.sightings):
         yield "linux", "NLM owners are pid@name"
 
 
@@ -135,7 +136,7 @@ def _counts_uptime(client: Facts) -> bool:
 def owner_os(owner: bytes) -> str:
     """The software that writes owner strings such as `owner`, or ""."""
     for pattern, name in OWNERS:
-        if pattern.search(owner[:1024]):
+        if re.search(pattern, owner[:1024]):
             return name
     if macos_mac(owner) is not None:
         return "macos"
@@ -148,8 +149,8 @@ def host_name(owner: bytes) -> str:
     fs/nfs/nfs4proc.c, nfs4_init_*_client_string: "Linux NFSv4.1 [ID/]NAME", "Linux NFSv4.0 NAME[/ID]/SERVER's address",
     with `migration` "Linux NFSv4.0 [ID/]NAME". Before 4.13 "Linux NFSv4.0 ADDRESS/ADDRESS tcp", without a name.
     """
-    found = LINUX_OWNER.fullmatch(owner[:1024])
-    if not found or OLD_LINUX_OWNER.search(found[2]):
+    found = re.fullmatch(LINUX_OWNER, owner[:1024])
+    if not found or re.search(OLD_LINUX_OWNER, found[2]):
         return ""
     first, *rest = decode(found[2]).split("/")
     by_server = found[1] == b"0" and rest and parse(rest[-1]) is not None

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from enum import StrEnum
+from itertools import chain
 
 from msgspec import Struct
 
@@ -73,11 +74,11 @@ def on_link(client: Facts, around: Household) -> bool | None:
     """
     if any(n.kind in ("arp", "nd") for n in around.link.at_address(client.address)):
         return True
-    servers = [*client.servers, *around.link.servers]
-    mine = subnet(client.address)
     address = parse(client.address)
     if address is not None and address.is_link_local:
         return True
+    mine = subnet(client.address)
+    servers = chain(client.servers, around.link.servers)
     return None if mine and any(subnet(server) == mine for server in servers) else False
 
 

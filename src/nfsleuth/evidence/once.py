@@ -17,19 +17,18 @@ Tables = TypeVarTuple("Tables")
 
 
 def once_per_client(work: Callable[[Facts, Household, *Tables], T]) -> Callable[[Facts, Household, *Tables], T]:
-    """`work`, done once for each client of a household (and for each `Rules`, where it takes them)."""
+    """`work`, done once for each client of a household (and again with other `Rules`, where it takes them)."""
     name = f"{work.__module__}.{work.__name__}"
 
     @functools.wraps(work)
     def remembered(client: Facts, around: Household, *tables: *Tables) -> T:
-        known: dict[tuple[int, tuple[*Tables]], tuple[T, Facts]] | None = around.memo.get(name)
+        known: dict[int, tuple[T, tuple[*Tables], Facts]] | None = around.memo.get(name)
         if known is None:
             known = around.memo[name] = {}
-        key = id(client), tables
-        found = known.get(key)
-        if found is None:
+        found = known.get(id(client))
+        if found is None or found[1] != tables:
             # The client is kept as well: as long as it lives, nothing else can have its id.
-            found = known[key] = work(client, around, *tables), client
+            found = known[id(client)] = work(client, around, *tables), tables, client
         return found[0]
 
     return remembered

@@ -48,7 +48,6 @@ if TYPE_CHECKING:
 LONGEST_TEXT = 1024  # characters of a capture's text that a pattern sees
 REMEMBERED = 4096  # look-ups of one kind: a name or MAC that comes again is near
 PLATFORM_WEIGHT = 2.0  # nats toward the platform that a name tells of, where none are given
-MAKERS_OWN = 24  # bits of a MAC behind those that the IEEE gave its maker
 TABLES = 8  # `Rules` whose tables are kept in order: a process has one or two
 
 # What a MAC prefix belongs to. `mac_prefix` gives each its weight.
@@ -189,7 +188,7 @@ def _mac(rules: Rules, mac: str) -> MacPrefix | None:
     number = mac_number(mac)
     if number is None:
         return None
-    return next((p for low, high, p in _macs(rules, number >> MAKERS_OWN) if low <= number <= high), None)
+    return next((p for low, high, p in _macs(rules, number >> 24) if low <= number <= high), None)
 
 
 # Tables as ranges of numbers, the narrowest first: a look-up ends at the first that fits.
@@ -197,8 +196,8 @@ def _mac(rules: Rules, mac: str) -> MacPrefix | None:
 
 @lru_cache(maxsize=REMEMBERED)
 def _macs(rules: Rules, maker: int) -> tuple[tuple[int, int, MacPrefix], ...]:
-    """The ranges with MACs of one maker: clients have few makers, and there are many ranges."""
-    near = [p for p in rules.macs if p.low >> MAKERS_OWN <= maker <= p.high >> MAKERS_OWN]
+    """Those with MACs of one maker, by the first 24 bits: a site's cards have few makers, the table has many."""
+    near = [p for p in rules.macs if p.low >> 24 <= maker <= p.high >> 24]
     return tuple((p.low, p.high, p) for p in sorted(near, key=lambda p: p.high - p.low))
 
 

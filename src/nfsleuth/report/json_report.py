@@ -91,10 +91,10 @@ def client(verdict: Verdict) -> dict[str, Any]:
         "implementation": words.implementation(verdict),
         "state": verdict.state,
         "leading": verdict.leading,
-        "sure": _rounded(verdict.sure),
-        "virtual": _rounded(verdict.virtual),
-        "states": {state: _rounded(p) for state, p in words.ranked(verdict)},
-        "platform": {"name": platform.name, "probability": _rounded(platform.probability)} if platform else None,
+        "sure": rounded(verdict.sure),
+        "virtual": rounded(verdict.virtual),
+        "states": {state: rounded(p) for state, p in words.ranked(verdict)},
+        "platform": {"name": platform.name, "probability": rounded(platform.probability)} if platform else None,
         "host": verdict.host,
         "because": verdict.because,
         "flips": list(verdict.flips),
@@ -145,7 +145,7 @@ def _quantiles(of: Histogram) -> list[float | None]:
 
 def _short(value: float | None) -> float | None:
     """Three decimals, or null."""
-    return None if value is None else _rounded(value, 3)
+    return None if value is None else rounded(value, 3)
 
 
 def evidence(row: Weighed) -> dict[str, Any]:
@@ -189,7 +189,7 @@ def pair(two: Pair) -> dict[str, Any]:
     return {
         "clients": [two.a, two.b],
         "weight": round(two.weight, 4),
-        "probability": _rounded(two.probability),
+        "probability": rounded(two.probability),
         "signs": [
             {
                 "rule": sign.rule,
@@ -209,12 +209,12 @@ def host(shared: Host) -> dict[str, Any]:
     return {
         "id": shared.id,
         "clients": list(shared.clients),
-        "probability": _rounded(shared.probability),
+        "probability": rounded(shared.probability),
         "because": list(shared.because),
     }
 
 
-def _rounded(value: float, digits: int = 6) -> float:
+def rounded(value: float, digits: int = 6) -> float:
     """Six digits of a probability: more would pretend to a knowledge that no weight has."""
     number = round(value, digits)
     return number if PLAIN <= number < LARGE or not number else Spelled(number)

@@ -15,7 +15,10 @@ LEAST_SAID = 0.2  # nats below which a row is no reason
 def weighed(rows: Iterable[Evidence], moved: Iterable[float]) -> tuple[Weighed, ...]:
     """Each row with the nats by which it alone moves the odds of the leading state; the heaviest first."""
     return tuple(
-        sorted(map(Weighed, rows, moved), key=lambda w: (not w.evidence.counted, -abs(w.weight), w.evidence.rule, w.evidence.seen))
+        sorted(
+            map(Weighed, rows, moved),
+            key=lambda w: (not w.evidence.counted, -abs(w.weight), w.evidence.rule, w.evidence.seen),
+        )
     )
 
 

@@ -17,6 +17,7 @@ from itertools import product
 
 import numpy as np
 
+from nfsleuth.clients.columns import distinct
 from nfsleuth.hosts.model import Scene, Tie, Weight
 from nfsleuth.hosts.signs.timelines import busiest, busy
 
@@ -50,20 +51,21 @@ def _gaps(line: np.ndarray) -> np.ndarray:
     """int64[m, 2] the silences in int64[n] moments: the last one before, the first one after."""
     lengths = line[1:] - line[:-1]
     before = np.flatnonzero((lengths > SHORTEST) & (lengths <= LONGEST))
-    return line[before[:, None] + (0, 1)]
+    return np.column_stack([line[before], line[before + 1]])
 
 
 def _witnessed(lines: dict[int, np.ndarray], gaps: dict[int, np.ndarray]) -> set[Gap]:
     """Gaps throughout which somebody moved data: the server and the capture were well."""
     if not gaps:
         return set()
-    all_ = np.unique(np.concatenate(list(gaps.values())), axis=0)
-    begins, ends = all_.T.copy()
-    found = np.zeros(len(all_), np.bool_)
+    begins, ends = np.concatenate(list(gaps.values())).T
+    _, some = distinct(begins, ends)
+    begins, ends = begins[some], ends[some]
+    found = np.zeros(len(some), np.bool_)
     for line in lines.values():
         inside = line.searchsorted(ends) - line.searchsorted(begins, "right")
         found |= inside == ends - begins - 1
-    return {(begin, end) for begin, end in all_[found].tolist()}
+    return set(zip(begins[found].tolist(), ends[found].tolist(), strict=True))
 
 
 def _shared(gaps: dict[int, np.ndarray], witnessed: set[Gap]) -> Counter[tuple[int, int]]:

@@ -9,6 +9,7 @@ import numpy as np
 from nfsleuth.clients.columns import starts_of
 from nfsleuth.hosts.model import Member, Scene
 
+NONE = np.empty(0, np.int64)
 BUSIEST = 128  # clients whose time lines are compared, pair by pair
 
 
@@ -22,7 +23,7 @@ def busiest(scene: Scene) -> list[int]:
 def moments(member: Member, fineness: int) -> dict[int, int]:
     """Bytes by moment of ``1 << fineness`` ns since 1970; nothing if the client's own time line is coarser."""
     places, starts = _merged(member, fineness)
-    if not len(starts):
+    if not len(starts):  # as of most clients: no amounts, not even a column of them
         return {}
     octets = np.add.reduceat(member.facts.rates.timeline.amounts[:, 0], starts)
     return dict(zip(places[starts].tolist(), octets.tolist(), strict=True))
@@ -31,11 +32,14 @@ def moments(member: Member, fineness: int) -> dict[int, int]:
 def busy(member: Member, fineness: int) -> np.ndarray:
     """int64[n] the moments of `moments`, ascending."""
     places, starts = _merged(member, fineness)
-    return places[starts]
+    found: np.ndarray = places[starts]
+    return found
 
 
 def _merged(member: Member, fineness: int) -> tuple[np.ndarray, np.ndarray]:
     """Moments of a time line as those that are longer, and where each of these begins."""
     line = member.facts.rates.timeline
-    places = line.places >> max(0, fineness - line.fineness)
-    return places, starts_of(places) if line.fineness <= fineness else np.empty(0, np.int64)
+    if not len(line.places) or line.fineness > fineness:
+        return NONE, NONE
+    places = line.places >> (fineness - line.fineness)
+    return places, starts_of(places)
