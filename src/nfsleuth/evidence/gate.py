@@ -61,8 +61,8 @@ def hops(ttl: int) -> int:
 def usual_ttl(client: Facts) -> int | None:
     """The TTL seen most; of equally frequent ones that with the fewest hops. None if no TTL was seen."""
     seen = client.ttls
-    if len(seen) == 1:  # as nearly always: no order to find
-        return next(iter(seen))
+    if len(seen.sightings) == 1:  # as nearly always: no order to find
+        return next(iter(seen.sightings))
     return min(seen, key=lambda ttl: (-seen.count(ttl), hops(ttl)), default=None)
 
 
@@ -170,6 +170,8 @@ def _forwarded(client: Facts, mac: str, around: Household, rules: Rules) -> Gate
 
 
 def _shared(client: Facts, mac: str, around: Household) -> Gate | None:
+    if len(around.link.of_mac(mac)) < SHARED_FROM - 1:  # and the client's own address
+        return None
     family = ":" in client.address
     full = {
         address

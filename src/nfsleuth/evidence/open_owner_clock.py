@@ -44,10 +44,11 @@ def observe(client: Facts, around: Household, rules: Rules) -> Iterator[Evidence
     frames = client.open_owners.frames(owner)
     seen = f"create_time {up:.3f} s at {owner[-8:].hex()}"
     yield WEIGHTS["boot"].evidence(RULE, GROUP, seen, frames, says=f"its kernel was up {up:.0f} s")
-    called = names(client, around)
     for other in _booted_at(boot, around):
-        other_called = names(other, around)
-        if other is not client and called and other_called and not called & other_called:
+        if other is client:
+            continue
+        called, other_called = names(client, around), names(other, around)
+        if called and other_called and not called & other_called:
             seen = f"same boot within {SAME_BOOT * 1000:.0f} ms as {min(other_called)[:32]} ({other.address})"
             yield WEIGHTS["one kernel"].evidence(RULE, GROUP, seen, frames)
             return

@@ -37,6 +37,8 @@ def observe(client: Facts, around: Household, rules: Rules) -> Iterator[Evidence
     if not gate.mac:
         return
     others = [o for o in _by_mac(around).get(gate.mac, ()) if o is not client][:COMPARED]
+    if not others:
+        return
     mine = _hops(client)
     forwarded = [o for o in others if o.address == client.address and _hops(o) < mine]
     if gate.owner is Owner.NAT_HOST and forwarded:

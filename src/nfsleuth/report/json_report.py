@@ -161,7 +161,7 @@ def evidence(row: Weighed) -> dict[str, Any]:
         "counted": it.counted,
         "why_not": it.why_not,
         "toward": {state: round(nats, 4) for state, nats in it.toward.items()},
-        "platform": {name: round(nats, 4) for name, nats in it.platform.items()},
+        "platform": {name: round(nats, 4) for name, nats in it.platform.items()} if it.platform else {},
         "virtual": it.virtual and round(it.virtual, 4),  # 0 of most rows
         "host": it.host or None,
         "source": it.source,

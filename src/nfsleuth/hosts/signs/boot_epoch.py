@@ -59,6 +59,8 @@ def together(times: Sequence[tuple[int, int]], within: int) -> Iterator[tuple[in
     when = [time for time, _ in order]
     for i, (time, a) in enumerate(order):
         for later, b in order[i + 1 : i + 1 + NEAREST]:
+            if later - time > within:
+                break
             crowd = bisect_right(when, later + AROUND) - bisect_left(when, time - AROUND)
-            if later - time <= within and crowd <= max(FEW, CROWD * len(order)):
+            if crowd <= max(FEW, CROWD * len(order)):
                 yield min(a, b), max(a, b), later - time, crowd

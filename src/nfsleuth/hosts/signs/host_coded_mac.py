@@ -34,8 +34,7 @@ def find(scene: Scene) -> Iterator[Sign]:
     endings: dict[str, list[int]] = {}
     for n, member in enumerate(scene.members):
         for row in member.evidence:
-            maker = row.host.partition(":")[0]
-            if row.rule == "mac_host_hint" and row.counted and maker in by_maker:
+            if row.rule == "mac_host_hint" and row.counted and (maker := row.host.partition(":")[0]) in by_maker:
                 by_maker[maker][n] = Place(row.host, row.seen, member.virtual, row.frames)
         for ending in _endings(scene, n):
             endings.setdefault(ending, []).append(n)
