@@ -243,7 +243,7 @@ def json_text(value: object, *, reported: bool = False) -> str:
     """`value` as lines of JSON in ASCII; what ASCII lacks, and control characters, are escaped.
 
     reported: it is a document of `report.json_report`. Of such numbers, and of ASCII, msgspec makes the text that
-    Python makes, in a fifth of the time.
+    Python makes, in a third of the time.
     """
     import msgspec
 
@@ -265,7 +265,7 @@ def json_text(value: object, *, reported: bool = False) -> str:
 def _spelled(number: Spelled) -> Raw:
     from msgspec import Raw
 
-    return Raw(number.text)
+    return Raw(float.__repr__(number).encode())
 
 
 def check_target(target: str | None) -> None:

@@ -25,12 +25,7 @@ STATES = tuple(state.value for state in HYPOTHESES)
 
 
 class Spelled(float):
-    """A number that Python and msgspec write in two ways, 2e-05 and 0.00002; a document has it as Python does."""
-
-    @property
-    def text(self) -> bytes:
-        """As a document has it."""
-        return float.__repr__(self).encode()
+    """A number that Python and msgspec write in two ways, 2e-05 and 0.00002: documents have it as Python does."""
 
 
 def identified(report: Report) -> dict[str, Any]:
@@ -215,6 +210,6 @@ def host(shared: Host) -> dict[str, Any]:
 
 
 def rounded(value: float, digits: int = 6) -> float:
-    """Six digits of a probability: more would pretend to a knowledge that no weight has."""
+    """Six digits of a probability: more would pretend to a knowledge that no weight has. `Spelled` where need be."""
     number = round(value, digits)
     return number if PLAIN <= number < LARGE or not number else Spelled(number)
