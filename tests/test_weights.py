@@ -18,6 +18,7 @@ from nfsleuth.clients.facts import Facts
 from nfsleuth.evidence import heuristics
 from nfsleuth.evidence.model import HYPOTHESES, Evidence, State
 from nfsleuth.evidence.source_port import GROUP, RULE, WEIGHTS
+from nfsleuth.evidence.weights import Weight
 from nfsleuth.verdict.model import Verdict, Weighed
 
 RESERVED = WEIGHTS["reserved"].toward[State.USER_NAT]
@@ -168,3 +169,8 @@ def test_the_page_has_every_rule_that_weighs(weights: ModuleType, tools: None) -
             assert f"### {rule}\n" in text
     assert "| as in the sources |" in text
     assert max(map(len, (line for line in text.splitlines() if line[0:1] not in "|"))) <= 120
+
+
+def test_no_weight_is_more_than_a_sign_may_say():
+    with pytest.raises(ValueError, match="no sign weighs more than 6.9 nats"):
+        Weight("too sure", {State.NATIVE: -7.0})

@@ -364,6 +364,7 @@ def test_histograms_keep_values_within_a_step(values):
         found += Histogram(type(found.bins)(bins(np.array([value])).tolist()))
     assert found.total == len(values)
     assert found.quantile(0.5) == pytest.approx(sorted(values)[(len(values) - 1) // 2], rel=0.045)
+    assert list(found.quantiles([0.1, 0.5, 0.9])) == [found.quantile(share) for share in (0.1, 0.5, 0.9)]
     assert Histogram().quantile(0.5) is None
 
 
