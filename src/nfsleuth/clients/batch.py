@@ -310,7 +310,6 @@ class Batch:
             ("transports", columns.count((every, c["transport"])).seen(lambda t: "tcp" if t == TCP else "udp")),
             ("macs", macs.seen(mac_text)),
             ("ttls", ttls.seen(int)),
-            ("handshakes", columns.count((c["handshake"] >= 0, c["handshake"])).seen(int)),
             ("programs", programs.seen(lambda bit: PROGRAMS[Program(bit)])),
             ("versions", versions.seen(lambda bit: VERSIONS[Version(bit)])),
             ("flavors", flavors.seen(lambda bit: FLAVORS[Flavor(bit)])),

@@ -23,7 +23,7 @@ V = TypeVar("V", bound=Hashable)
 T = TypeVar("T")
 
 
-class Sighting(Struct):
+class Sighting(Struct, gc=False):  # a value of numbers: nothing for the garbage collector, and there are many
     """How often a value was seen, and where first."""
 
     count: int = 0
@@ -53,18 +53,15 @@ def _smallest(frames: tuple[int, ...], others: tuple[int, ...]) -> tuple[int, ..
     return tuple(sorted({*frames, *others})[:SAMPLES])
 
 
-class Seen(Generic[V]):  # noqa: PLW1641 - mutable, so not hashable
+class Seen(Struct, Generic[V]):
     """A bounded multiset of values, each with its `Sighting`. Iterates over values, most often seen first.
 
     At most `MOST` values are kept, the smallest ones by their text (an order that does not depend on who merges what
     when); `others` counts sightings of values that were let go.
     """
 
-    __slots__ = ("others", "sightings")
-
-    def __init__(self, sightings: dict[V, Sighting] | None = None, others: int = 0) -> None:
-        self.sightings: dict[V, Sighting] = sightings if sightings is not None else {}
-        self.others = others
+    sightings: dict[V, Sighting] = field(default_factory=dict)
+    others: int = 0
 
     def see(self, value: V, frame: int = 0, time: int = 0, count: int = 1) -> None:
         """Add `count` sightings of `value` in `frame` (0: frame not known) at `time` (ns)."""
@@ -107,12 +104,6 @@ class Seen(Generic[V]):  # noqa: PLW1641 - mutable, so not hashable
 
     def __contains__(self, value: object) -> bool:
         return value in self.sightings
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Seen) and self.sightings == other.sightings and self.others == other.others
-
-    def __repr__(self) -> str:
-        return f"Seen({self.sightings!r}, {self.others})"
 
     def frames(self, *values: V) -> tuple[int, ...]:
         """Frame numbers of `values` (all values if none are given), smallest first."""
@@ -208,7 +199,6 @@ class Facts(Struct):
     macs: Seen[str] = field(default_factory=Seen)  # source MACs "52:54:00:12:34:56"; empty without a link layer
     ttls: Seen[int] = field(default_factory=Seen)  # TTL or hop limit as captured, of NFS and MOUNT connections
     syns: Seen[Syn] = field(default_factory=Seen)
-    handshakes: Seen[int] = field(default_factory=Seen)  # ns SYN-ACK to ACK
     versions: Seen[str] = field(default_factory=Seen)  # "2", "3", "4.0", "4.1", "4.2"
     programs: Seen[str] = field(default_factory=Seen)  # "nfs", "mount", "nlm", "portmap", ...
     flavors: Seen[str] = field(default_factory=Seen)  # "none", "sys", "gss", "gss-hidden", "tls"
