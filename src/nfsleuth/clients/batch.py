@@ -26,6 +26,7 @@ from nfsleuth.clients.clock import Clock
 from nfsleuth.clients.columns import Column, Some, distinct, is_ordered, ordered, starts_of
 from nfsleuth.clients.facts import CLIENT_IDS_KEPT, CLOCKS_KEPT, ClientId, Facts, Seen, Syn, Traffic
 from nfsleuth.clients.rates import Rates
+from nfsleuth.clients.sayings import BOOTS, Held, Said
 from nfsleuth.clients.tally import Tally, tally
 from nfsleuth.clients.text import address_text, decode, decode_pair, mac_text, session_text
 from nfsleuth.clients.trace_facts import Kind, Strand, StrandKey, TraceFacts
@@ -78,41 +79,6 @@ TELLING = (
     Identity.CLIENTID,
     Identity.NLM_CALLER,
 )
-BOOTS = (Identity.CLIENT_ID, Identity.CLIENT_OWNER)
-# Identity rows of which more than the text is looked at: `a` of these, `b` of SESSION.
-NUMBERED = (
-    Identity.MACHINE_NAME,
-    *BOOTS,
-    Identity.SESSION_MACHINE,
-    Identity.SESSION,
-    Identity.CLIENTID,
-    Identity.EXCLUSIVE_VERIFIER,
-)
-
-
-class Held(NamedTuple):
-    """Columns of IDENTITY rows whose connections have not been counted yet: fields of their own are fast to copy."""
-
-    uid: Column  # int64[n], as all that follow
-    kind: Column
-    text: Column  # number in a table of texts
-    a: Column  # uint64
-    b: Column  # uint64
-    frame: Column
-    time: Column
-
-    def rows(self, which: Column) -> Held:
-        """Those of bool[n] `which`, or in the order of int64[m] `which`."""
-        return self if which.dtype == np.bool_ and which.all() else Held(*(column[which] for column in self))
-
-
-class Said(NamedTuple):
-    """What an IDENTITY row says."""
-
-    text: bytes
-    a: int
-    b: int
-
 
 Known = dict[str, Any]  # fields of the `Facts` of a strand, by name
 Meaning = Callable[[Said], Hashable]
@@ -145,12 +111,17 @@ class _Columns(Struct):
     def count(self, *parts: tuple[Column, Column]) -> Tally:
         """`tally` of values; each part is (bool[n] which rows, n values)."""
         where = [np.flatnonzero(which) for which, _ in parts]
-        values = np.concatenate([column[rows].astype(np.int64) for rows, (_, column) in zip(where, parts, strict=True)])
-        rows = np.concatenate(where)
-        return tally(self.strand[rows], values, self.frame[rows], self.first[rows], self.last[rows])
+        values = [column[rows].astype(np.int64) for rows, (_, column) in zip(where, parts, strict=True)]
+        # Mostly it is one part of all rows, which need not be copied.
+        rows = slice(None) if len(where) == 1 and len(where[0]) == len(self.strand) else np.concatenate(where)
+        return tally(
+            self.strand[rows], np.concatenate(values), self.frame[rows], self.first[rows], self.last[rows]
+        )
 
     def count_bits(self, column: Column, bits: Iterable[int]) -> Tally:
         """The same for each of `bits` that is set in `column`."""
+        there = int(np.bitwise_or.reduce(column))
+        bits = [bit for bit in bits if there & bit] or [0]  # 0: in no row
         return self.count(*((column & bit != 0, np.full(len(column), bit)) for bit in bits))
 
 
@@ -161,7 +132,7 @@ class Batch:
         self,
         connections: np.ndarray,
         identities: Held,
-        texts: list[bytes],
+        sayings: list[Said],
         rates: Mapping[int, Rates],
         clocks: Mapping[int, Clock],
     ) -> None:
@@ -171,23 +142,12 @@ class Batch:
         self.connections = connections if is_ordered(uids) else connections[ordered(uids)]
         frames = identities.frame
         self.identities = identities if is_ordered(frames) else identities.rows(ordered(frames))
-        self.texts = texts
+        self.sayings = sayings
+        self.kinds = np.array([said.kind for said in sayings], np.int64)  # of each number of a saying
         self.of = np.searchsorted(self.connections["uid"], self.identities.uid)  # row of each identity's connection
         self.carried = _carried(self.connections)
         self.client, self.clients = _addresses(self.connections, "client")
         self.server, self.servers = _addresses(self.connections, "server")
-        kind, text = self.identities.kind, self.identities.text
-        columns = (
-            kind,
-            text,
-            np.where(np.isin(kind, NUMBERED), self.identities.a, 0),
-            np.where(kind == Identity.SESSION, self.identities.b, 0),
-        )
-        self.said, rows = distinct(*columns)
-        self.sayings = [
-            (Identity(kind), Said(texts[text], a, b))
-            for kind, text, a, b in zip(*(column[rows].tolist() for column in columns), strict=True)
-        ]
 
     def facts(self) -> TraceFacts:
         """The batch as a value of its own."""
@@ -247,8 +207,8 @@ class Batch:
 
     def _signatures(self) -> tuple[Column, list[tuple[int, ...]]]:
         """int64[n] number of each connection's set of telling identities, and the sets (of indices of `sayings`)."""
-        telling = np.isin(self.identities.kind, TELLING)
-        of, said = self.of[telling], self.said[telling]
+        telling = np.isin(self.kinds, TELLING)[self.identities.said]
+        of, said = self.of[telling], self.identities.said[telling]
         _, pairs = distinct(of, said)
         of, said = of[pairs], said[pairs].tolist()
         starts = starts_of(of)
@@ -270,9 +230,9 @@ class Batch:
         place_of[rows] = place
         places = place_of[self.of]
         mine = places >= 0
-        identities, said, places = self.identities.rows(mine), self.said[mine], places[mine]
-        self._describe_identities(found, places, said, identities)
-        self._describe_client_ids(found, places, said, identities)
+        identities, places = self.identities.rows(mine), places[mine]
+        self._describe_identities(found, places, identities)
+        self._describe_client_ids(found, places, identities)
         if self.rates or self.clocks:
             self._describe_speed(found, place, self.connections["uid"][rows])
         alive = np.zeros(len(found), np.int64)
@@ -325,37 +285,33 @@ class Batch:
             if uid in self.clocks:
                 found[n]["clocks"] = tuple(sorted({*found[n].get("clocks", ()), self.clocks[uid]})[:CLOCKS_KEPT])
 
-    def _describe_identities(self, found: list[Known], places: Column, said: Column, rows: Held) -> None:
-        counted = tally(places, said, rows.frame, rows.time, rows.time)
-        kinds = np.array([kind for kind, _ in self.sayings], np.int64)[counted.values]
+    def _describe_identities(self, found: list[Known], places: Column, rows: Held) -> None:
+        counted = tally(places, rows.said, rows.frame, rows.time, rows.time)
+        kinds = self.kinds[counted.values]
         for kind, fields in FIELDS.items():
             for name, meaning in fields:
                 _put(found, name, counted.seen(self._reader(meaning), kinds == kind))
 
     def _reader(self, meaning: Meaning) -> Callable[[int], Hashable]:
-        return lambda number: meaning(self.sayings[number][1])
+        return lambda number: meaning(self.sayings[number])
 
-    def _describe_client_ids(self, found: list[Known], places: Column, said: Column, rows: Held) -> None:
-        boots = np.isin(rows.kind, BOOTS)
-        places, said, rows = places[boots], said[boots], rows.rows(boots)
-        order = np.lexsort((rows.a, rows.frame, rows.time, places))
-        places, said, rows = places[order], said[order], rows.rows(order)
+    def _describe_client_ids(self, found: list[Known], places: Column, rows: Held) -> None:
+        boots = np.isin(self.kinds, BOOTS)[rows.said]
+        places, rows = places[boots], rows.rows(boots)
+        verifiers = np.array([said.a for said in self.sayings], np.uint64)[rows.said]
+        order = np.lexsort((verifiers, rows.frame, rows.time, places))
+        places, rows = places[order], rows.rows(order)
         starts = starts_of(places)
         for start, end in zip(starts.tolist(), np.append(starts, len(places))[1:].tolist(), strict=True):
-            few = slice(start, min(end, start + CLIENT_IDS_KEPT))
-            ids = {
-                self._client_id(number, time, frame)
-                for number, time, frame in zip(
-                    said[few].tolist(), rows.time[few].tolist(), rows.frame[few].tolist(), strict=True
-                )
-            }
+            few = (column[start : min(end, start + CLIENT_IDS_KEPT)].tolist() for column in rows)
+            ids = {self._client_id(number, time, frame) for _, number, frame, time in zip(*few, strict=True)}
             known = found[int(places[start])]
             known["client_ids"] = tuple(sorted(ids, key=lambda i: (i.time, i.frame, i.owner, i.verifier)))
             known["client_ids_count"] = end - start
 
     def _client_id(self, number: int, time: int, frame: int) -> ClientId:
-        kind, (owner, verifier, _) = self.sayings[number]
-        return ClientId(owner, verifier, int(kind is Identity.CLIENT_OWNER), time, frame)
+        kind, owner, verifier, _ = self.sayings[number]
+        return ClientId(owner, verifier, int(kind == Identity.CLIENT_OWNER), time, frame)
 
     def _alive(self) -> Column:
         """int64[n] ns: until when each connection's client was certainly alive.
@@ -371,10 +327,10 @@ class Batch:
         return np.where(quiet & (c["last"] - spoke <= SOON), c["last"], spoke)
 
 
-def _key(address: str, kind: Kind, said: list[tuple[Identity, Said]], when: int, server: tuple[str, int]) -> StrandKey:
-    of: dict[Identity, set[Said]] = {}
-    for identity, what in said:
-        of.setdefault(identity, set()).add(what)
+def _key(address: str, kind: Kind, said: list[Said], when: int, server: tuple[str, int]) -> StrandKey:
+    of: dict[int, list[Said]] = {}
+    for what in said:
+        of.setdefault(what.kind, []).append(what)
     names = {decode(i.text) for kind_ in (Identity.MACHINE_NAME, Identity.NLM_CALLER) for i in of.get(kind_, ())}
     boots = {(i.text, i.a) for kind_ in BOOTS for i in of.get(kind_, ())}
     sessions = {session_text(i.a, i.b) for i in of.get(Identity.SESSION, ())} if not boots else set()

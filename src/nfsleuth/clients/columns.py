@@ -8,6 +8,9 @@ import numpy as np
 
 Column = np.ndarray[Any, Any]
 
+_GOLDEN = np.uint64(0x9E37_79B9_7F4A_7C15)  # 2**64 / golden ratio, odd
+_HALF = np.uint64(32)
+
 
 class Some:
     """Columns of some rows of a table, each copied when it is first asked for.
@@ -39,6 +42,23 @@ def distinct(*columns: Column) -> tuple[Column, Column]:
     numbers = np.empty(len(order), np.int64)
     numbers[order] = np.cumsum(new) - 1
     return numbers, order[new]
+
+
+def together(*columns: Column) -> tuple[Column, Column]:
+    """An order of rows, int64[n], in which equal ones mostly stand together, and bool[n] where others begin in it.
+
+    columns: integers, n each. The order is that of a hash: faster than one that sorts by each column. Where hashes
+    collide, or are made to, equal rows stand apart as well; the first one that is equal always comes first.
+    """
+    hashes = np.zeros(len(columns[0]), np.uint64)
+    for column in columns:
+        hashes = (hashes + column.astype(np.uint64)) * _GOLDEN
+        hashes ^= hashes >> _HALF
+    order = ordered((hashes >> _HALF).astype(np.int64))
+    new = np.zeros(len(order), np.bool_)
+    for column in columns:
+        new |= begins(column[order])
+    return order, new
 
 
 def ordered(keys: Column) -> Column:

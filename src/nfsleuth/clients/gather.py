@@ -9,10 +9,11 @@ from __future__ import annotations
 import numpy as np
 
 from nfsleuth.clients import clock, facts
-from nfsleuth.clients.batch import BOOTS, FIELDS, Batch, Held
-from nfsleuth.clients.columns import ordered, starts_of
+from nfsleuth.clients.batch import FIELDS, Batch
+from nfsleuth.clients.columns import Column, ordered, starts_of
 from nfsleuth.clients.facts import Link, Sighting
 from nfsleuth.clients.rates import Rates, measured
+from nfsleuth.clients.sayings import BOOTS, Held, Said, Sayings
 from nfsleuth.clients.text import address_text, mac_text
 from nfsleuth.clients.trace_facts import TraceFacts
 from nfsleuth.trace.rows import Rows, joined
@@ -23,7 +24,6 @@ MOST_PENDING = 1 << 18  # identity rows held for connections that have not ended
 MOST_UNREAD = 1 << 20  # bytes of identity rows, and of what they say, that wait to be looked at
 MOST_INTERVALS = 1 << 14  # that wait to be added up, 5 MB
 MOST_SAMPLES = 1 << 18  # of clocks of connections that have not ended, 8 MB
-MOST_TEXT = 1024  # bytes kept of one text: the longest that the protocols allow (NFS4_OPAQUE_LIMIT, MNTPATHLEN)
 
 # Identity rows that the server sends as well, and that are believed from it.
 FROM_BOTH = (Identity.SESSION, Identity.CLIENTID)
@@ -39,17 +39,6 @@ NEIGHBOURS = {
     Neighbour.ROUTER: "router",
 }
 
-NOTHING = Held(*(np.empty(0, dtype) for dtype in ("i8", "u1", "i8", "u8", "u8", "i8", "i8")))
-
-
-class _Numbers(dict[bytes, int]):
-    """Numbers for texts, from 0 in the order in which they are asked for."""
-
-    def __missing__(self, text: bytes) -> int:
-        self[text] = number = len(self)
-        return number
-
-
 class Gatherer:
     """Collects the rows of one trace. Feed it every `Rows` of a tracker (or one snapshot) and ask for `facts`."""
 
@@ -57,7 +46,7 @@ class Gatherer:
         self._total = TraceFacts()
         self._unread: list[tuple[np.ndarray, bytes]] = []  # identity rows, and the text that they refer to
         self._bytes = 0  # in `_unread`
-        self._texts = _Numbers()
+        self._sayings = Sayings()
         self._pending: list[Held] = []
         self._held = 0  # rows in `_pending`
         self._ended: list[np.ndarray] = []
@@ -100,22 +89,10 @@ class Gatherer:
 
     def _hold(self) -> None:
         """Take from the identity rows that wait what is wanted: of many at a time, since tables are small."""
-        tables, arenas = [rows for rows, _ in self._unread], [text for _, text in self._unread]
+        held = self._sayings.read([rows for rows, _ in self._unread], [text for _, text in self._unread], WANTED)
         self._unread, self._bytes = [], 0
-        sizes = np.array([len(text) for text in arenas], np.int64)
-        lengths = [len(rows) for rows in tables]
-        begin, end = (np.repeat(bounds, lengths) for bounds in (np.cumsum(sizes) - sizes, np.cumsum(sizes)))
-        identities, text = joined(tables, IDENTITY), b"".join(arenas)
-        rows = np.flatnonzero(WANTED[identities["from_client"], identities["kind"]])
-        begin, end = begin[rows], end[rows]
-        at = begin + np.clip(identities["at"][rows], 0, end - begin)
-        ends = np.minimum(at + np.clip(identities["length"][rows], 0, MOST_TEXT), end)
-        # Nothing but calls of C: there are several identities per connection.
-        texts = map(text.__getitem__, map(slice, at.tolist(), ends.tolist()))
-        numbers = np.fromiter(map(self._texts.__getitem__, texts), np.int64, len(rows))
-        uid, kind, a, b, frame, time = (identities[name][rows] for name in Held._fields if name != "text")
-        self._pending.append(Held(uid, kind, numbers, a, b, frame, time))
-        self._held += len(rows)
+        self._pending.append(held)
+        self._held += len(held.uid)
 
     def _measure(self) -> None:
         """Add up the intervals that wait: many at a time, since each connection among them costs some Python."""
@@ -143,24 +120,27 @@ class Gatherer:
         """Count the connections that have ended, with their identities; keep the other identities."""
         self._hold()
         self._measure()
-        ended = joined(self._ended, CONNECTION)
-        held = Held(*map(np.concatenate, zip(NOTHING, *self._pending, strict=True)))
+        ended = self._ended[0] if len(self._ended) == 1 else joined(self._ended, CONNECTION)
+        held = Held(*map(np.concatenate, zip(*self._pending, strict=True)))
         mine = np.isin(held.uid, ended["uid"])
-        texts = list(self._texts)
+        sayings = [Said(*said) for said in self._sayings]
         if len(ended):
             rates = {uid: self._rates.pop(uid) for uid in ended["uid"].tolist() if uid in self._rates}
-            self._total += Batch(ended, held.rows(mine), texts, rates, self._clocks_of(ended)).facts()
+            self._total += Batch(ended, held.rows(mine), sayings, rates, self._clocks_of(ended)).facts()
         held = held.rows(~mine)
         if len(held.uid) > MOST_PENDING:
-            held = self._forget(held)
-        kept, numbers = np.unique(held.text, return_inverse=True)
-        self._texts = _Numbers((texts[number], i) for i, number in enumerate(kept.tolist()))
-        self._pending, self._held = [held._replace(text=numbers)], len(numbers)
+            held = self._forget(held, np.array([said.kind for said in sayings]))
+        kept, numbers = np.unique(held.said, return_inverse=True)
+        self._sayings = Sayings((sayings[number], i) for i, number in enumerate(kept.tolist()))
+        self._pending, self._held = [held._replace(said=numbers)], len(numbers)
         self._ended, self._endings = [], 0
 
-    def _forget(self, held: Held) -> Held:
-        """The half of the budget that is worth most: what tells clients apart, then what came first."""
-        order = np.argsort(np.isin(held.kind, DESCRIBING), kind="stable")
+    def _forget(self, held: Held, kinds: Column) -> Held:
+        """The half of the budget that is worth most: what tells clients apart, then what came first.
+
+        kinds: int64[m] Identity of each number of a saying.
+        """
+        order = np.argsort(np.isin(kinds, DESCRIBING)[held.said], kind="stable")
         keep = np.sort(order[: MOST_PENDING // 2])
         self._total.lost += len(order) - len(keep)
         return held.rows(keep)

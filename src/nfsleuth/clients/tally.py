@@ -77,29 +77,31 @@ def _added(sightings: Iterable[tuple[V, Sighting]]) -> dict[V, Sighting]:
 def tally(strands: Column, values: Column, frames: Column, firsts: Column, lasts: Column) -> Tally:
     """Count each distinct pair of int64[n] `strands` and `values`.
 
-    frames: int64[n] frame of the sighting, 0 if not known; fastest if ascending. firsts, lasts: int64[n] its time, or
-    the times that it spans, ns.
+    frames: int64[n] frame of the sighting, 0 if not known. firsts, lasts: int64[n] its time, or the times that it
+    spans, ns. Fastest if rows of a strand stand together, and in order of frames.
     """
     keys = combined((strands, values))
-    if is_ordered(frames):
+    if not is_ordered(keys):
         order = ordered(keys)
-    else:
-        order = ordered(frames)
-        order = order[ordered(keys[order])]
-    strands, values, frames = strands[order], values[order], frames[order]
-    new = begins(keys[order])
+        keys, frames = keys[order], frames[order]
+        strands, values, firsts, lasts = strands[order], values[order], firsts[order], lasts[order]
+    new = begins(keys)
+    if not (new[1:] | (frames[1:] >= frames[:-1])).all():
+        order = np.lexsort((frames, keys))
+        frames, firsts, lasts = frames[order], firsts[order], lasts[order]
     starts = np.flatnonzero(new)
+    counts = np.diff(starts, append=len(keys))
     # Of each group the first SAMPLES distinct frames: number the distinct ones within their group.
     fresh = frames > 0
     fresh[1:] &= new[1:] | (frames[1:] != frames[:-1])
     number = np.cumsum(fresh)
-    wanted = fresh & (number - (number - fresh)[starts][np.cumsum(new) - 1] <= SAMPLES)
+    wanted = fresh & (number - np.repeat(number[starts] - fresh[starts], counts) <= SAMPLES)
     return Tally(
         strands[starts],
         values[starts],
-        np.diff(starts, append=len(order)),
-        _reduce(np.minimum, firsts[order], starts),
-        _reduce(np.maximum, lasts[order], starts),
+        counts,
+        _reduce(np.minimum, firsts, starts),
+        _reduce(np.maximum, lasts, starts),
         tuple(frames[wanted].tolist()),
         np.cumsum(_reduce(np.add, wanted.astype(np.int64), starts)),
     )
