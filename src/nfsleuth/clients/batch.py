@@ -17,16 +17,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Mapping
-from typing import Any, NamedTuple, cast
+from typing import Any
 
 import numpy as np
 from msgspec import Struct
 
 from nfsleuth.clients.clock import Clock
-from nfsleuth.clients.columns import Column, Some, distinct, is_ordered, ordered, starts_of
+from nfsleuth.clients.columns import Column, Some, begins, combined, distinct, is_ordered, ordered, places, starts_of
 from nfsleuth.clients.facts import CLIENT_IDS_KEPT, CLOCKS_KEPT, ClientId, Facts, Seen, Syn, Traffic
 from nfsleuth.clients.rates import Rates
-from nfsleuth.clients.sayings import BOOTS, Held, Said
+from nfsleuth.clients.sayings import BOOTS, Held, Numbers, Said
 from nfsleuth.clients.tally import Tally, tally
 from nfsleuth.clients.text import address_text, decode, decode_pair, mac_text, session_text
 from nfsleuth.clients.trace_facts import Kind, Strand, StrandKey, TraceFacts
@@ -70,18 +70,17 @@ FLAVORS = {
     Flavor.OTHER: "other",
 }
 
-# Identity rows that tell strands apart.
-TELLING = (
-    Identity.MACHINE_NAME,
-    Identity.CLIENT_ID,
-    Identity.CLIENT_OWNER,
-    Identity.SESSION,
-    Identity.CLIENTID,
-    Identity.NLM_CALLER,
-)
-
-Known = dict[str, Any]  # fields of the `Facts` of a strand, by name
+Known = dict[str, list[Any]]  # fields of the `Facts` of each strand, by name
 Meaning = Callable[[Said], Hashable]
+# Identity rows that tell strands apart: which field of StrandKey each feeds, and with what.
+TELLING: dict[int, tuple[str, Meaning]] = {
+    Identity.MACHINE_NAME: ("names", lambda i: decode(i.text)),
+    Identity.NLM_CALLER: ("names", lambda i: decode(i.text)),
+    Identity.CLIENT_ID: ("boots", lambda i: (i.text, i.a)),
+    Identity.CLIENT_OWNER: ("boots", lambda i: (i.text, i.a)),
+    Identity.SESSION: ("sessions", lambda i: session_text(i.a, i.b)),
+    Identity.CLIENTID: ("clientids", lambda i: i.a),
+}
 # Which fields of Facts an identity row feeds, and with what.
 FIELDS: dict[Identity, tuple[tuple[str, Meaning], ...]] = {
     Identity.MACHINE_NAME: (("names", lambda i: decode(i.text)), ("stamps", lambda i: (decode(i.text), i.a))),
@@ -114,9 +113,7 @@ class _Columns(Struct):
         values = [column[rows].astype(np.int64) for rows, (_, column) in zip(where, parts, strict=True)]
         # Mostly it is one part of all rows, which need not be copied.
         rows = slice(None) if len(where) == 1 and len(where[0]) == len(self.strand) else np.concatenate(where)
-        return tally(
-            self.strand[rows], np.concatenate(values), self.frame[rows], self.first[rows], self.last[rows]
-        )
+        return tally(self.strand[rows], np.concatenate(values), self.frame[rows], self.first[rows], self.last[rows])
 
     def count_bits(self, column: Column, bits: Iterable[int]) -> Tally:
         """The same for each of `bits` that is set in `column`."""
@@ -144,7 +141,7 @@ class Batch:
         self.identities = identities if is_ordered(frames) else identities.rows(ordered(frames))
         self.sayings = sayings
         self.kinds = np.array([said.kind for said in sayings], np.int64)  # of each number of a saying
-        self.of = np.searchsorted(self.connections["uid"], self.identities.uid)  # row of each identity's connection
+        self.of = places(self.identities.uid, self.connections["uid"])  # row of each identity's connection
         self.carried = _carried(self.connections)
         self.client, self.clients = _addresses(self.connections, "client")
         self.server, self.servers = _addresses(self.connections, "server")
@@ -177,9 +174,9 @@ class Batch:
             for i, port in zip(self.server[rows].tolist(), c["server_port"][rows].tolist(), strict=True)
         ]
         macs = columns.count((served & (c["server_mac"] != NO_MAC), c["server_mac"]))
-        total.link.servers = _only(columns.count((served, self.server)).seen(self.servers.__getitem__))
-        total.link.server_macs = _only(macs.seen(mac_text))
-        total.endpoints = _only(columns.count((asked, ports)).seen(where.__getitem__))
+        total.link.servers = columns.count((served, self.server)).seen(1, self.servers.__getitem__)[0]
+        total.link.server_macs = macs.seen(1, mac_text)[0]
+        total.endpoints = columns.count((asked, ports)).seen(1, where.__getitem__)[0]
 
     def _strands(self) -> tuple[list[StrandKey], Column]:
         """The keys of the batch, and int64[n] the number of each connection's key (-1: it counts for nothing)."""
@@ -193,56 +190,57 @@ class Batch:
         when = np.where(silent | (signature > 0), 0, c["first"] // TOGETHER)
         columns = (self.client, kinds, signature, when, server, port)
         number, rows = distinct(*columns)
+        told = {i: (TELLING[s.kind][0], TELLING[s.kind][1](s)) for i, s in enumerate(self.sayings) if s.kind in TELLING}
         keys: dict[StrandKey, int] = {}
         of_number = np.full(len(rows), -1, np.int64)
         for i, (client, kind, sign, start, at, end) in enumerate(
             zip(*(column[rows].tolist() for column in columns), strict=True)
         ):
             if kind >= 0:
-                said = [self.sayings[j] for j in signatures[sign]]
                 endpoint = (self.servers[at], end) if kind == Kind.SILENT else ("", 0)
-                key = _key(self.clients[client], Kind(kind), said, start, endpoint)
+                key = _key(self.clients[client], Kind(kind), map(told.__getitem__, signatures[sign]), start, endpoint)
                 of_number[i] = keys.setdefault(key, len(keys))
         return list(keys), of_number[number]
 
-    def _signatures(self) -> tuple[Column, list[tuple[int, ...]]]:
+    def _signatures(self) -> tuple[Column, list[list[int]]]:
         """int64[n] number of each connection's set of telling identities, and the sets (of indices of `sayings`)."""
-        telling = np.isin(self.kinds, TELLING)[self.identities.said]
+        telling = np.isin(self.kinds, [*TELLING])[self.identities.said]
         of, said = self.of[telling], self.identities.said[telling]
         _, pairs = distinct(of, said)
-        of, said = of[pairs], said[pairs].tolist()
-        starts = starts_of(of)
-        ends = np.append(starts, len(of))[1:].tolist()
-        numbers: dict[tuple[int, ...], int] = {(): 0}
+        of, said = of[pairs], said[pairs]
+        bounds = np.append(starts_of(of), len(of))
+        # As bytes, which are cut out and looked up by C: there is a set for each connection, and few differ.
+        sets = map(said.tobytes().__getitem__, map(slice, (8 * bounds[:-1]).tolist(), (8 * bounds[1:]).tolist()))
+        numbers = Numbers({b"": 0})
         signature = np.zeros(len(self.connections), np.int64)
-        signature[of[starts]] = [
-            numbers.setdefault(tuple(said[i:j]), len(numbers)) for i, j in zip(starts.tolist(), ends, strict=True)
-        ]
-        return signature, list(numbers)
+        signature[of[bounds[:-1]]] = np.fromiter(map(numbers.__getitem__, sets), np.int64, len(bounds) - 1)
+        return signature, [np.frombuffer(one, np.int64).tolist() for one in numbers]
 
     def _describe(self, keys: list[StrandKey], strand: Column, rows: Column) -> dict[StrandKey, Strand]:
         """Strands out of the connections `rows`, whose key is ``keys[strand[row]]``."""
-        rows = rows[ordered(self.connections["first_frame"][rows])]
-        numbers, place = np.unique(strand[rows], return_inverse=True)
-        found: list[Known] = [{} for _ in numbers]
-        self._describe_connections(found, place, rows)
+        rows = rows[ordered(combined((strand[rows], self.connections["first_frame"][rows])))]
+        new = begins(strand[rows])
+        place = np.cumsum(new) - 1
+        starts = np.flatnonzero(new)
         place_of = np.full(len(self.connections), -1, np.int64)
         place_of[rows] = place
-        places = place_of[self.of]
-        mine = places >= 0
-        identities, places = self.identities.rows(mine), places[mine]
-        self._describe_identities(found, places, identities)
-        self._describe_client_ids(found, places, identities)
-        if self.rates or self.clocks:
-            self._describe_speed(found, place, self.connections["uid"][rows])
-        alive = np.zeros(len(found), np.int64)
-        np.maximum.at(alive, place, self._alive()[rows])
-        return {
-            keys[n]: Strand(Facts(keys[n].address, **known), until)
-            for n, known, until in zip(numbers.tolist(), found, alive.tolist(), strict=True)
+        of_identities = place_of[self.of]
+        mine = of_identities >= 0
+        identities, of_identities = self.identities.rows(mine), of_identities[mine]
+        described = [keys[n] for n in strand[rows[starts]].tolist()]
+        known: Known = {
+            "address": [key.address for key in described],
+            **self._describe_connections(starts, place, rows),
+            **self._describe_identities(len(starts), of_identities, identities),
+            **self._describe_client_ids(len(starts), of_identities, identities),
+            **self._describe_speed(len(starts), place, self.connections["uid"][rows]),
         }
+        alive = np.maximum(np.maximum.reduceat(self._alive()[rows], starts), 0).tolist()
+        facts = map(Facts, *(known[name] for name in Facts.__struct_fields__))
+        return dict(zip(described, map(Strand, facts, alive), strict=True))
 
-    def _describe_connections(self, found: list[Known], place: Column, rows: Column) -> None:
+    def _describe_connections(self, starts: Column, place: Column, rows: Column) -> Known:
+        """Counts over the connections `rows`, of the strand with the number `place`; each begins at one of `starts`."""
         c = Some(self.connections, rows)
         columns = _Columns(place, c["first_frame"], c["first"], c["last"])
         every = np.ones(len(rows), np.bool_)
@@ -260,58 +258,65 @@ class Batch:
         programs = columns.count_bits(carried, PROGRAMS)
         versions = columns.count_bits(c["versions"], VERSIONS)
         flavors = columns.count_bits(c["flavors"], FLAVORS)
-        ports = columns.count((every, port)).seen(int)  # may be those of NFS as well: nothing changes what was counted
-        for name, seen in (
-            ("ports", ports),
-            ("nfs_ports", ports if nfs.all() else columns.count((nfs, port)).seen(int)),
-            ("mount_ports", columns.count((carried & Program.MOUNT != 0, port)).seen(int)),
-            ("server_ports", columns.count((every, c["server_port"])).seen(int)),
-            ("servers", columns.count((every, self.server[rows])).seen(self.servers.__getitem__)),
-            ("transports", columns.count((every, c["transport"])).seen(lambda t: "tcp" if t == TCP else "udp")),
-            ("macs", macs.seen(mac_text)),
-            ("ttls", ttls.seen(int)),
-            ("programs", programs.seen(lambda bit: PROGRAMS[Program(bit)])),
-            ("versions", versions.seen(lambda bit: VERSIONS[Version(bit)])),
-            ("flavors", flavors.seen(lambda bit: FLAVORS[Flavor(bit)])),
-        ):
-            _put(found, name, cast("dict[int, Seen[Any]]", seen))
-        _describe_syns(found, place, self.connections, rows)
-        _add_up(found, place, self.connections, rows)
+        n = len(starts)
+        ports = columns.count((every, port)).seen(
+            n, int
+        )  # may be those of NFS as well: nothing changes what was counted
+        return {
+            "ports": ports,
+            "nfs_ports": ports if nfs.all() else columns.count((nfs, port)).seen(n, int),
+            "mount_ports": columns.count((carried & Program.MOUNT != 0, port)).seen(n, int),
+            "server_ports": columns.count((every, c["server_port"])).seen(n, int),
+            "servers": columns.count((every, self.server[rows])).seen(n, self.servers.__getitem__),
+            "transports": columns.count((every, c["transport"])).seen(n, lambda t: "tcp" if t == TCP else "udp"),
+            "macs": macs.seen(n, mac_text),
+            "ttls": ttls.seen(n, int),
+            "programs": programs.seen(n, lambda bit: PROGRAMS[Program(bit)]),
+            "versions": versions.seen(n, lambda bit: VERSIONS[Version(bit)]),
+            "flavors": flavors.seen(n, lambda bit: FLAVORS[Flavor(bit)]),
+            "syns": _syns(n, place, self.connections, rows),
+            **_sums(c, starts),
+        }
 
-    def _describe_speed(self, found: list[Known], place: Column, uids: Column) -> None:
-        for n, uid in zip(place.tolist(), uids.tolist(), strict=True):
-            if uid in self.rates:
-                found[n]["rates"] = found[n].get("rates", Rates()) + self.rates[uid]
-            if uid in self.clocks:
-                found[n]["clocks"] = tuple(sorted({*found[n].get("clocks", ()), self.clocks[uid]})[:CLOCKS_KEPT])
-
-    def _describe_identities(self, found: list[Known], places: Column, rows: Held) -> None:
+    def _describe_identities(self, strands: int, places: Column, rows: Held) -> Known:
         counted = tally(places, rows.said, rows.frame, rows.time, rows.time)
         kinds = self.kinds[counted.values]
-        for kind, fields in FIELDS.items():
-            for name, meaning in fields:
-                _put(found, name, counted.seen(self._reader(meaning), kinds == kind))
+        return {
+            name: counted.seen(strands, self._reader(meaning), kinds == kind)
+            for kind, fields in FIELDS.items()
+            for name, meaning in fields
+        }
 
     def _reader(self, meaning: Meaning) -> Callable[[int], Hashable]:
         return lambda number: meaning(self.sayings[number])
 
-    def _describe_client_ids(self, found: list[Known], places: Column, rows: Held) -> None:
+    def _describe_client_ids(self, strands: int, places: Column, rows: Held) -> Known:
         boots = np.isin(self.kinds, BOOTS)[rows.said]
         places, rows = places[boots], rows.rows(boots)
         verifiers = np.array([said.a for said in self.sayings], np.uint64)[rows.said]
         order = np.lexsort((verifiers, rows.frame, rows.time, places))
-        places, rows = places[order], rows.rows(order)
-        starts = starts_of(places)
-        for start, end in zip(starts.tolist(), np.append(starts, len(places))[1:].tolist(), strict=True):
-            few = (column[start : min(end, start + CLIENT_IDS_KEPT)].tolist() for column in rows)
+        rows = rows.rows(order)
+        counts = np.bincount(places, minlength=strands)
+        known: list[tuple[ClientId, ...]] = []
+        for start, count in zip((np.cumsum(counts) - counts).tolist(), counts.tolist(), strict=True):
+            few = (column[start : start + min(count, CLIENT_IDS_KEPT)].tolist() for column in rows)
             ids = {self._client_id(number, time, frame) for _, number, frame, time in zip(*few, strict=True)}
-            known = found[int(places[start])]
-            known["client_ids"] = tuple(sorted(ids, key=lambda i: (i.time, i.frame, i.owner, i.verifier)))
-            known["client_ids_count"] = end - start
+            known.append(tuple(sorted(ids, key=lambda i: (i.time, i.frame, i.owner, i.verifier))))
+        return {"client_ids": known, "client_ids_count": counts.tolist()}
 
     def _client_id(self, number: int, time: int, frame: int) -> ClientId:
         kind, owner, verifier, _ = self.sayings[number]
         return ClientId(owner, verifier, int(kind == Identity.CLIENT_OWNER), time, frame)
+
+    def _describe_speed(self, strands: int, place: Column, uids: Column) -> Known:
+        rates, clocks = [Rates() for _ in range(strands)], [()] * strands
+        told = np.flatnonzero(np.isin(uids, [*self.rates, *self.clocks]))  # of most connections little is known
+        for n, uid in zip(place[told].tolist(), uids[told].tolist(), strict=True):
+            if uid in self.rates:
+                rates[n] += self.rates[uid]
+            if uid in self.clocks:
+                clocks[n] = tuple(sorted({*clocks[n], self.clocks[uid]})[:CLOCKS_KEPT])
+        return {"rates": rates, "clocks": clocks}
 
     def _alive(self) -> Column:
         """int64[n] ns: until when each connection's client was certainly alive.
@@ -327,24 +332,17 @@ class Batch:
         return np.where(quiet & (c["last"] - spoke <= SOON), c["last"], spoke)
 
 
-def _key(address: str, kind: Kind, said: list[Said], when: int, server: tuple[str, int]) -> StrandKey:
-    of: dict[int, list[Said]] = {}
-    for what in said:
-        of.setdefault(what.kind, []).append(what)
-    names = {decode(i.text) for kind_ in (Identity.MACHINE_NAME, Identity.NLM_CALLER) for i in of.get(kind_, ())}
-    boots = {(i.text, i.a) for kind_ in BOOTS for i in of.get(kind_, ())}
-    sessions = {session_text(i.a, i.b) for i in of.get(Identity.SESSION, ())} if not boots else set()
-    clientids = {i.a for i in of.get(Identity.CLIENTID, ())} if not boots else set()
-    return StrandKey(
-        address,
-        kind,
-        tuple(sorted(names)[:MOST_IN_KEY]),
-        tuple(sorted(boots)[:MOST_IN_KEY]),
-        tuple(sorted(sessions)[:MOST_IN_KEY]),
-        tuple(sorted(clientids)[:MOST_IN_KEY]),
-        when,
-        server,
-    )
+def _key(
+    address: str, kind: Kind, told: Iterable[tuple[str, Hashable]], when: int, server: tuple[str, int]
+) -> StrandKey:
+    """The key of connections that told this. told: field of the key, and value; not sorted, perhaps more than once."""
+    of: dict[str, set[Any]] = {"names": set(), "boots": set(), "sessions": set(), "clientids": set()}
+    for field, value in told:
+        of[field].add(value)
+    if of["boots"]:
+        of["sessions"] = of["clientids"] = set()
+    names, boots, sessions, clientids = (tuple(sorted(values)[:MOST_IN_KEY]) for values in of.values())
+    return StrandKey(address, kind, names, boots, sessions, clientids, when, server)
 
 
 def _rows_of(wanted: set[StrandKey], keys: list[StrandKey], strand: Column) -> Column:
@@ -376,16 +374,7 @@ def _addresses(c: np.ndarray, end: str) -> tuple[Column, list[str]]:
     return numbers, list(map(address_text, hi[rows].tolist(), lo[rows].tolist()))
 
 
-def _put(found: list[Known], name: str, seen: dict[int, Seen[Any]]) -> None:
-    for place, values in seen.items():
-        found[place][name] = values
-
-
-def _only(seen: dict[int, Seen[Any]]) -> Seen[Any]:
-    return seen.get(0, Seen())
-
-
-def _describe_syns(found: list[Known], place: Column, table: np.ndarray, rows: Column) -> None:
+def _syns(strands: int, place: Column, table: np.ndarray, rows: Column) -> list[Seen[Syn]]:
     syns = np.flatnonzero((table["transport"][rows] == TCP) & (table["syn_frame"][rows] > 0))
     c = Some(table, rows[syns])
     df = c["syn_flags"] & SYN_DF
@@ -395,17 +384,13 @@ def _describe_syns(found: list[Known], place: Column, table: np.ndarray, rows: C
         Syn(ttl, window, mss, -1 if scale == NO_SCALE else scale, layout(options), bool(df))
         for ttl, window, mss, scale, options, df in zip(*(column[rows].tolist() for column in columns), strict=True)
     ]
-    counted = tally(place[syns], numbers, c["syn_frame"], c["syn_time"], c["syn_time"])
-    _put(found, "syns", counted.seen(kept.__getitem__))
+    return tally(place[syns], numbers, c["syn_frame"], c["syn_time"], c["syn_time"]).seen(strands, kept.__getitem__)
 
 
-def _add_up(found: list[Known], place: Column, table: np.ndarray, rows: Column) -> None:
-    """Sums and spans over the connections of each strand."""
-    order = ordered(place)
-    c = Some(table, rows[order])
-    starts = starts_of(place[order])
+def _sums(c: Some, starts: Column) -> Known:
+    """Sums and spans over the connections `c` of each strand: from one of `starts` up to the next."""
     sums = {
-        "connections": np.ones(len(rows), np.int64),
+        "connections": np.ones(len(c), np.int64),
         "calls": c["calls"],
         "nfs_calls": c["nfs_calls"],
         "errors": c["errors"],
@@ -419,13 +404,10 @@ def _add_up(found: list[Known], place: Column, table: np.ndarray, rows: Column) 
         "mac_changes": c["mac_changes"].astype(np.int64),
         "reused_ports": np.maximum(c["syns"].astype(np.int64) - 1, 0),
     }
-    sums |= {name: np.add.reduceat(column, starts) for name, column in sums.items()}
-    sums |= {"first": np.minimum.reduceat(c["first"], starts), "last": np.maximum.reduceat(c["last"], starts)}
-    for name, column in sums.items():
-        for known, value in zip(found, column.tolist(), strict=True):
-            known[name] = value
+    known: Known = {name: np.add.reduceat(column, starts).tolist() for name, column in sums.items()}
     for name in ("read", "write"):
         columns = (c[f"{name}s"], c[f"{name}_bytes"], c[f"{name}_busy"])
-        traffic = zip(*(np.add.reduceat(column, starts).tolist() for column in columns), strict=True)
-        for known, (calls, size, busy) in zip(found, traffic, strict=True):
-            known[f"{name}s"] = Traffic(calls, size, busy)
+        known[f"{name}s"] = list(map(Traffic, *(np.add.reduceat(column, starts).tolist() for column in columns)))
+    known["first"] = np.minimum.reduceat(c["first"], starts).tolist()
+    known["last"] = np.maximum.reduceat(c["last"], starts).tolist()
+    return known

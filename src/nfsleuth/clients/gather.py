@@ -17,7 +17,7 @@ from nfsleuth.clients.sayings import BOOTS, Held, Said, Sayings
 from nfsleuth.clients.text import address_text, mac_text
 from nfsleuth.clients.trace_facts import TraceFacts
 from nfsleuth.trace.rows import Rows, joined
-from nfsleuth.trace.tables import CLOCK, CONNECTION, IDENTITY, INTERVAL, Identity, Neighbour
+from nfsleuth.trace.tables import CLOCK, CONNECTION, INTERVAL, Identity, Neighbour
 
 BATCH = 1 << 14  # connections that are counted at once
 MOST_PENDING = 1 << 18  # identity rows held for connections that have not ended
@@ -38,6 +38,7 @@ NEIGHBOURS = {
     Neighbour.BRIDGE: "bridge",
     Neighbour.ROUTER: "router",
 }
+
 
 class Gatherer:
     """Collects the rows of one trace. Feed it every `Rows` of a tracker (or one snapshot) and ask for `facts`."""
@@ -125,7 +126,7 @@ class Gatherer:
         mine = np.isin(held.uid, ended["uid"])
         sayings = [Said(*said) for said in self._sayings]
         if len(ended):
-            rates = {uid: self._rates.pop(uid) for uid in ended["uid"].tolist() if uid in self._rates}
+            rates = {uid: self._rates.pop(uid) for uid in self._rates.keys() & ended["uid"].tolist()}
             self._total += Batch(ended, held.rows(mine), sayings, rates, self._clocks_of(ended)).facts()
         held = held.rows(~mine)
         if len(held.uid) > MOST_PENDING:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Hashable, Sequence
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
@@ -52,12 +52,19 @@ class Held(NamedTuple):
         return self if which.dtype == np.bool_ and which.all() else Held(*(column[which] for column in self))
 
 
-class Sayings(dict[tuple[int, bytes, int, int], int]):
-    """Numbers for what is said, from 0 in the order in which it is first asked for."""
+K = TypeVar("K", bound=Hashable)
 
-    def __missing__(self, said: tuple[int, bytes, int, int]) -> int:
-        self[said] = number = len(self)
+
+class Numbers(dict[K, int]):
+    """Numbers for keys, from 0 in the order in which they are first asked for."""
+
+    def __missing__(self, key: K) -> int:
+        self[key] = number = len(self)
         return number
+
+
+class Sayings(Numbers[tuple[int, bytes, int, int]]):
+    """Numbers for what is said: the fields of `Said`."""
 
     def read(self, tables: Sequence[np.ndarray], arenas: Sequence[bytes], wanted: Column) -> Held:
         """What is wanted of IDENTITY rows.
@@ -82,9 +89,7 @@ class Sayings(dict[tuple[int, bytes, int, int], int]):
         Few of many rows say something new: of those that stand together in `together` only the first is looked up.
         """
         every = np.ndarray((len(text) - 7,), _WORD, text, strides=(1,))
-        words = [
-            every[at + 8 * i].view(np.uint64) & _OF_WORD[np.clip(length - 8 * i, 0, 8)] for i in range(WORDS)
-        ]
+        words = [every[at + 8 * i].view(np.uint64) & _OF_WORD[np.clip(length - 8 * i, 0, 8)] for i in range(WORDS)]
         order, new = together(length << 8 | kind, *words, a, b)
         new |= length[order] > 8 * WORDS
         first = order[new]

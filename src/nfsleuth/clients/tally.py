@@ -30,31 +30,35 @@ class Tally(Struct, frozen=True):
     samples: tuple[int, ...]
     ends: Column
 
-    def seen(self, meaning: Callable[[int], V], which: Column | None = None) -> dict[int, Seen[V]]:
-        """What each strand has seen, of the rows `which` (bool[m], all if None).
+    def seen(self, strands: int, meaning: Callable[[int], V], which: Column | None = None) -> list[Seen[V]]:
+        """What each of `strands` strands, numbered from 0, has seen, of the rows `which` (bool[m], all if None).
 
         meaning: turns a value of the column into what is kept; two values may mean the same.
         """
         rows = np.arange(len(self.strands)) if which is None else np.flatnonzero(which)
         numbers = self.values[rows].tolist()
         meant = {number: meaning(number) for number in set(numbers)}
-        rows, values, others = self._bounded(rows, [meant[number] for number in numbers])
+        rows, values, others = self._bounded(rows, list(map(meant.__getitem__, numbers)))
         # Columns become lists as a whole: strands are many, and most have few values.
-        bounds = zip(np.where(rows > 0, self.ends[rows - 1], 0).tolist(), self.ends[rows].tolist(), strict=True)
-        samples = [self.samples[begin:end] for begin, end in bounds]
+        bounds = map(slice, np.where(rows > 0, self.ends[rows - 1], 0).tolist(), self.ends[rows].tolist())
         counts, firsts, lasts = (column[rows].tolist() for column in (self.counts, self.first, self.last))
-        sightings = zip(values, map(Sighting, counts, samples, firsts, lasts), strict=True)
-        starts = starts_of(self.strands[rows])
-        strands = zip(self.strands[rows[starts]].tolist(), np.diff(starts, append=len(rows)).tolist(), strict=True)
+        sightings = zip(
+            values, map(Sighting, counts, map(self.samples.__getitem__, bounds), firsts, lasts), strict=True
+        )
+        sizes = np.bincount(self.strands[rows], minlength=strands).tolist()
         gather = dict if len(set(meant.values())) == len(meant) else _added
-        return {strand: Seen(gather(islice(sightings, size)), others.get(strand, 0)) for strand, size in strands}
+        found = [Seen(gather(islice(sightings, size))) for size in sizes]
+        for strand, count in others.items():
+            found[strand].others = count
+        return found
 
     def _bounded(self, rows: Column, values: list[V]) -> tuple[Column, list[V], dict[int, int]]:
         """`rows` and their `values` without those beyond what `Seen` keeps, and counts of these by strand.
 
         No `Sighting` is made only to be let go.
         """
-        starts = starts_of(self.strands[rows])
+        strands = self.strands[rows]
+        starts = starts_of(strands)
         ends = np.append(starts[1:], len(rows))
         others: dict[int, int] = {}
         keep = np.ones(len(rows), np.bool_)
@@ -62,7 +66,7 @@ class Tally(Struct, frozen=True):
             here = slice(starts[i], ends[i])
             kept = set(nsmallest(MOST, set(values[here]), key=repr))
             keep[here] = [value in kept for value in values[here]]
-            others[int(self.strands[rows[starts[i]]])] = int(self.counts[rows[here][~keep[here]]].sum())
+            others[int(strands[starts[i]])] = int(self.counts[rows[here][~keep[here]]].sum())
         return (rows[keep], list(compress(values, keep)), others) if others else (rows, values, others)
 
 
