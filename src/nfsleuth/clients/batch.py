@@ -327,7 +327,8 @@ class Batch:
         """
         c = self.connections
         spoke = np.maximum(c["first"], c["last_call"])
-        np.maximum.at(spoke, self.of, self.identities.time)
+        later = self.identities.time > spoke[self.of]  # few: what is said is said in calls, or in answers to them
+        np.maximum.at(spoke, self.of[later], self.identities.time[later])
         quiet = (c["retransmitted"][:, SERVER] == 0) & (c["keepalives"][:, SERVER] == 0)
         return np.where(quiet & (c["last"] - spoke <= SOON), c["last"], spoke)
 

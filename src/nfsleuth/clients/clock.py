@@ -51,18 +51,16 @@ class Clock(NamedTuple):
 def measured(rows: np.ndarray, ports: Mapping[int, int]) -> dict[int, Clock]:
     """CLOCK[n] as `Clock` per connection number. ports: the client's port of each connection; rows from another port
     are the server's, taken before it was known who is the client."""
-    found = {}
-    numbers, _ = distinct(rows["uid"])
+    numbers, connections = distinct(rows["uid"])
+    uids = rows["uid"][connections].tolist()
     enough = np.bincount(numbers) >= FEWEST  # most connections are short: their samples need not be put in order
-    rows = rows[enough[numbers]]
-    rows = rows[np.lexsort((rows["frame"], rows["time"], rows["uid"]))]
-    for start, end in pairwise([*starts_of(rows["uid"]).tolist(), len(rows)]):
-        some = rows[start:end]
-        uid = int(some[0]["uid"])
-        clock = fit(some[some["port"] == ports[uid]]) if uid in ports else None
-        if clock is not None:
-            found[uid] = clock
-    return found
+    own = np.array([ports.get(uid, -1) if some else -1 for uid, some in zip(uids, enough.tolist(), strict=True)])
+    mine = np.flatnonzero(own[numbers] == rows["port"]) if len(rows) else connections
+    mine = mine[np.lexsort((rows["frame"][mine], rows["time"][mine], numbers[mine]))]
+    rows = rows.take(mine)  # faster than by an index
+    bounds = [*starts_of(rows["uid"]).tolist(), len(rows)]
+    fitted = ((fit(rows[start:end]), start) for start, end in pairwise(bounds))
+    return {int(rows[start]["uid"]): clock for clock, start in fitted if clock is not None}
 
 
 def fit(rows: np.ndarray) -> Clock | None:
@@ -71,8 +69,9 @@ def fit(rows: np.ndarray) -> Clock | None:
         return None
     time = (rows["time"] - rows["time"][0]) / 1e9
     values = rows["value"].astype(np.int64)
-    steps = (np.diff(values) + (1 << 31)) % (1 << 32) - (1 << 31)  # across the wrap at 2^32, and back for late segments
-    ticks = np.concatenate([[0], np.cumsum(steps)])
+    steps = values[1:] - values[:-1]
+    ticks = np.zeros(len(rows), np.int64)
+    np.cumsum((steps + (1 << 31)) % (1 << 32) - (1 << 31), out=ticks[1:])  # across the wrap, back for late segments
     hertz = _hertz(time, ticks)
     if hertz is None:
         return None

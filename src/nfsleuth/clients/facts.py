@@ -126,16 +126,12 @@ class Seen(Struct, Generic[V]):
 
 
 def _all_seen(parts: Sequence[Seen[V]]) -> Seen[V]:
-    """One or more added up, in loops rather than by comprehensions: most hold one value or none."""
-    total, own = parts[0], False
-    for part in parts[1:]:
-        if not part.sightings and not part.others:
-            continue
-        if not total.sightings and not total.others:
-            total = part
-            continue
-        if not own:
-            total, own = Seen(total.sightings.copy(), total.others), True
+    """One or more added up."""
+    told = [part for part in parts if part.sightings or part.others]
+    if len(told) < 2:  # as mostly
+        return told[0] if told else parts[0]
+    total = Seen(told[0].sightings.copy(), told[0].others)
+    for part in told[1:]:
         total._take(part)
     return total
 

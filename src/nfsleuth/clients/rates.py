@@ -29,7 +29,7 @@ from typing import NamedTuple
 import numpy as np
 from msgspec import Struct, field
 
-from nfsleuth.clients.columns import Some, combined, ordered, starts_of
+from nfsleuth.clients.columns import combined, ordered, starts_of
 from nfsleuth.clients.timeline import Timeline, timelines
 from nfsleuth.trace.tables import Pace, Spent
 
@@ -121,7 +121,14 @@ def _counted(groups: np.ndarray, values: np.ndarray, count: int) -> list[Histogr
     numbers = (keys % width + LOWEST).tolist()
     bounds = np.searchsorted(keys, np.arange(count + 1) * width).tolist()
     counted = list(zip(numbers, counts.tolist(), strict=True))
-    return [Histogram(Counter(dict(counted[begin:end]))) for begin, end in pairwise(bounds)]
+    return [_histogram(counted[begin:end]) for begin, end in pairwise(bounds)]
+
+
+def _histogram(counted: list[tuple[int, int]]) -> Histogram:
+    """A histogram of bins and counts."""
+    histogram = Histogram()
+    dict.update(histogram.bins, counted)  # Counter's own would add up in Python what is there once
+    return histogram
 
 
 class Cell(Struct):
@@ -219,17 +226,18 @@ class Rates(Struct):
 
 def measured(table: np.ndarray) -> dict[int, Rates]:
     """INTERVAL[n] as `Rates` per connection number."""
-    rows = Some(table, np.flatnonzero((table["calls"] > 0) & (table["end"] > table["begin"])))
+    rows = table.take(np.flatnonzero((table["calls"] > 0) & (table["end"] > table["begin"])))
     if not len(rows):
         return {}
-    lengths, place = rows["bytes"], np.arange(len(rows))
-    way = np.where(lengths[:, 0] > lengths[:, 1], 0, 1)
-    octets = lengths[place, way]
-    size = np.clip(np.round(np.log2(rows["squares"][place, way] / octets)), SMALLEST, LARGEST).astype(np.int64)
-    keys = np.stack([rows["uid"], 1 - way, size])
+    lengths, squares = rows["bytes"], rows["squares"]
+    reads = lengths[:, 0] > lengths[:, 1]
+    octets = lengths.max(axis=1)
+    mean = np.where(reads, squares[:, 0], squares[:, 1]) / octets
+    size = np.clip(np.round(np.log2(mean)), SMALLEST, LARGEST).astype(np.int64)
+    keys = np.stack([rows["uid"], reads, size])
     ranks = combined(tuple(keys))
     order = ordered(ranks)
-    rows, octets, keys = Some(table, rows.rows[order]), octets[order], keys[:, order]
+    rows, octets, keys = rows.take(order), octets[order], keys[:, order]
     time = limits(rows)
     lines = timelines(keys[0], rows["begin"], rows["end"], np.column_stack([octets, time]))
     found = {uid: Rates({}, line) for uid, line in lines.items()}
@@ -240,7 +248,7 @@ def measured(table: np.ndarray) -> dict[int, Rates]:
     return found
 
 
-def limits(rows: np.ndarray | Some) -> np.ndarray:
+def limits(rows: np.ndarray) -> np.ndarray:
     """int64[n, 5] ns of each `Limit` in INTERVAL[n]."""
     spent = rows["spent"]
     acks_steady, call_steady = (_steady(rows, way) for way in (Pace.ACKS, Pace.CALL))
@@ -271,7 +279,7 @@ def main_limit(time: np.ndarray) -> np.ndarray:
     return limit
 
 
-def _steady(rows: np.ndarray | Some, way: int) -> np.ndarray:
+def _steady(rows: np.ndarray, way: int) -> np.ndarray:
     """bool[n]: whether the steps of `way` follow each other at the pace of a link."""
     many = rows["pace_count"][:, way] >= STEADY_LEAST
     steady: np.ndarray = rows["pace_steady"][:, way] > STEADY * rows["pace_time"][:, way]
@@ -279,7 +287,7 @@ def _steady(rows: np.ndarray | Some, way: int) -> np.ndarray:
     return found
 
 
-def _slots(rows: np.ndarray | Some) -> np.ndarray:
+def _slots(rows: np.ndarray) -> np.ndarray:
     """bool[n]: whether waiting for the server was for want of slots.
 
     With all slots in use all the time, latency is slots by rate (Little's law), whoever is slow. A server that is at
@@ -294,7 +302,7 @@ def _slots(rows: np.ndarray | Some) -> np.ndarray:
     return found
 
 
-def _cells(rows: Some, octets: np.ndarray, time: np.ndarray, starts: np.ndarray) -> Iterator[Cell]:
+def _cells(rows: np.ndarray, octets: np.ndarray, time: np.ndarray, starts: np.ndarray) -> Iterator[Cell]:
     """All of INTERVAL[n] from one of `starts` up to the next in one cell each."""
     span = rows["end"] - rows["begin"]
     own = octets * 1e3 / np.maximum(time[:, Limit.CLIENT], LEAST_OWN * span)

@@ -85,14 +85,14 @@ def tally(strands: Column, values: Column, frames: Column, firsts: Column, lasts
     spans, ns. Fastest if rows of a strand stand together, and in order of frames.
     """
     keys = combined((strands, values))
+    order = np.arange(len(keys))
     if not is_ordered(keys):
         order = ordered(keys)
         keys, frames = keys[order], frames[order]
-        strands, values, firsts, lasts = strands[order], values[order], firsts[order], lasts[order]
     new = begins(keys)
     if not (new[1:] | (frames[1:] >= frames[:-1])).all():
-        order = np.lexsort((frames, keys))
-        frames, firsts, lasts = frames[order], firsts[order], lasts[order]
+        within = np.lexsort((frames, keys))
+        order, frames = order[within], frames[within]
     starts = np.flatnonzero(new)
     counts = np.diff(starts, append=len(keys))
     # Of each group the first SAMPLES distinct frames: number the distinct ones within their group.
@@ -100,15 +100,11 @@ def tally(strands: Column, values: Column, frames: Column, firsts: Column, lasts
     fresh[1:] &= new[1:] | (frames[1:] != frames[:-1])
     number = np.cumsum(fresh)
     wanted = fresh & (number - np.repeat(number[starts] - fresh[starts], counts) <= SAMPLES)
-    return Tally(
-        strands[starts],
-        values[starts],
-        counts,
-        _reduce(np.minimum, firsts, starts),
-        _reduce(np.maximum, lasts, starts),
-        tuple(frames[wanted].tolist()),
-        np.cumsum(_reduce(np.add, wanted.astype(np.int64), starts)),
-    )
+    ends = np.cumsum(wanted)[starts + counts - 1]
+    first = _reduce(np.minimum, firsts[order], starts)
+    last = _reduce(np.maximum, lasts[order], starts)
+    some = order[starts]
+    return Tally(strands[some], values[some], counts, first, last, tuple(frames[wanted].tolist()), ends)
 
 
 def _reduce(operation: np.ufunc, column: Column, starts: Column) -> Column:

@@ -112,9 +112,9 @@ def _spread(
     places = np.arange(len(rows)) - starts[rows] + first[rows]
     until = np.minimum((places + 1) << fineness[rows], end[rows]) - begin[rows]
     share = until / (end - begin)[rows]
-    sums = np.minimum(amounts[rows], LARGEST) * share[:, None]
-    spread = np.diff(sums.astype(np.int64), axis=0, prepend=0)
-    spread[starts] = sums[starts].astype(np.int64)
+    spread = (np.minimum(amounts.take(rows, axis=0), LARGEST) * share[:, None]).astype(np.int64)
+    later = np.flatnonzero(rows[1:] == rows[:-1]) + 1  # moments of a span after its first: few
+    spread[later] -= spread[later - 1]
     return rows, places, spread
 
 
@@ -123,4 +123,4 @@ def _added(keys: np.ndarray, amounts: np.ndarray) -> tuple[np.ndarray, np.ndarra
     order = ordered(keys)
     keys = keys[order]
     starts = starts_of(keys)
-    return keys[starts], np.add.reduceat(amounts[order], starts, axis=0)
+    return keys[starts], np.add.reduceat(amounts.take(order, axis=0), starts, axis=0)
