@@ -136,7 +136,7 @@ class Batch:
         self.rates = rates  # by uid
         self.clocks = clocks  # by uid
         uids = connections["uid"]
-        self.connections = connections if is_ordered(uids) else connections[ordered(uids)]
+        self.connections = connections if is_ordered(uids) else connections.take(ordered(uids))
         frames = identities.frame
         self.identities = identities if is_ordered(frames) else identities.rows(ordered(frames))
         self.sayings = sayings
@@ -295,12 +295,12 @@ class Batch:
         places, rows = places[boots], rows.rows(boots)
         verifiers = np.array([said.a for said in self.sayings], np.uint64)[rows.said]
         order = np.lexsort((verifiers, rows.frame, rows.time, places))
-        rows = rows.rows(order)
+        _, said, frames, times = (column[order].tolist() for column in rows)
         counts = np.bincount(places, minlength=strands)
         known: list[tuple[ClientId, ...]] = []
         for start, count in zip((np.cumsum(counts) - counts).tolist(), counts.tolist(), strict=True):
-            few = (column[start : start + min(count, CLIENT_IDS_KEPT)].tolist() for column in rows)
-            ids = {self._client_id(number, time, frame) for _, number, frame, time in zip(*few, strict=True)}
+            few = slice(start, start + min(count, CLIENT_IDS_KEPT))
+            ids = set(map(self._client_id, said[few], times[few], frames[few]))
             known.append(tuple(sorted(ids, key=lambda i: (i.time, i.frame, i.owner, i.verifier))))
         return {"client_ids": known, "client_ids_count": counts.tolist()}
 

@@ -30,7 +30,7 @@ class Some:
     def __getitem__(self, name: str) -> Column:
         column = self._columns.get(name)
         if column is None:
-            column = self._columns[name] = self.table[name][self.rows]
+            column = self._columns[name] = self.table[name].take(self.rows, axis=0)
         return column
 
 

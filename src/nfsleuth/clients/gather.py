@@ -104,18 +104,20 @@ class Gatherer:
     def _thin(self) -> None:
         """Keep every other sample of each connection, and its first."""
         rows = joined(self._clocks, CLOCK)
-        rows = rows[ordered(rows["uid"])]
+        rows = rows.take(ordered(rows["uid"]))
         starts = starts_of(rows["uid"])
         place = np.arange(len(rows)) - np.repeat(starts, np.diff(starts, append=len(rows)))
-        rows = rows[place % 2 == 0]
+        rows = rows.take(np.flatnonzero(place % 2 == 0))
         self._clocks, self._sampled = [rows], len(rows)
 
     def _clocks_of(self, ended: np.ndarray) -> dict[int, clock.Clock]:
         """The clocks of the connections `ended`, whose samples are of no use afterwards."""
         rows = joined(self._clocks, CLOCK)
         mine = np.isin(rows["uid"], ended["uid"])
-        self._clocks, self._sampled = [rows[~mine]], int((~mine).sum())
-        return clock.measured(rows[mine], dict(zip(ended["uid"].tolist(), ended["client_port"].tolist(), strict=True)))
+        others = rows.take(np.flatnonzero(~mine))
+        self._clocks, self._sampled = [others], len(others)
+        ports = dict(zip(ended["uid"].tolist(), ended["client_port"].tolist(), strict=True))
+        return clock.measured(rows.take(np.flatnonzero(mine)), ports)
 
     def _digest(self) -> None:
         """Count the connections that have ended, with their identities; keep the other identities."""

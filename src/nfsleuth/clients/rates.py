@@ -118,17 +118,15 @@ def _counted(groups: np.ndarray, values: np.ndarray, count: int) -> list[Histogr
     """A histogram of the values of each of `count` groups. groups: int64[n] from 0."""
     width = HIGHEST - LOWEST + 1
     keys, counts = np.unique(groups * width + bins(values) - LOWEST, return_counts=True)
-    numbers = (keys % width + LOWEST).tolist()
+    numbers, counts = (keys % width + LOWEST).tolist(), counts.tolist()
     bounds = np.searchsorted(keys, np.arange(count + 1) * width).tolist()
-    counted = list(zip(numbers, counts.tolist(), strict=True))
-    return [_histogram(counted[begin:end]) for begin, end in pairwise(bounds)]
-
-
-def _histogram(counted: list[tuple[int, int]]) -> Histogram:
-    """A histogram of bins and counts."""
-    histogram = Histogram()
-    dict.update(histogram.bins, counted)  # Counter's own would add up in Python what is there once
-    return histogram
+    histograms = []
+    for begin, end in pairwise(bounds):
+        histogram = Histogram()
+        # Counter's own update would add up in Python what is there once.
+        dict.update(histogram.bins, zip(numbers[begin:end], counts[begin:end], strict=True))
+        histograms.append(histogram)
+    return histograms
 
 
 class Cell(Struct):
@@ -226,18 +224,18 @@ class Rates(Struct):
 
 def measured(table: np.ndarray) -> dict[int, Rates]:
     """INTERVAL[n] as `Rates` per connection number."""
-    rows = table.take(np.flatnonzero((table["calls"] > 0) & (table["end"] > table["begin"])))
-    if not len(rows):
+    moved = np.flatnonzero((table["calls"] > 0) & (table["end"] > table["begin"]))
+    if not len(moved):
         return {}
-    lengths, squares = rows["bytes"], rows["squares"]
+    lengths, squares = (table[name].take(moved, axis=0) for name in ("bytes", "squares"))
     reads = lengths[:, 0] > lengths[:, 1]
     octets = lengths.max(axis=1)
     mean = np.where(reads, squares[:, 0], squares[:, 1]) / octets
     size = np.clip(np.round(np.log2(mean)), SMALLEST, LARGEST).astype(np.int64)
-    keys = np.stack([rows["uid"], reads, size])
+    keys = np.stack([table["uid"][moved], reads, size])
     ranks = combined(tuple(keys))
     order = ordered(ranks)
-    rows, octets, keys = rows.take(order), octets[order], keys[:, order]
+    rows, octets, keys = table.take(moved[order]), octets[order], keys[:, order]
     time = limits(rows)
     lines = timelines(keys[0], rows["begin"], rows["end"], np.column_stack([octets, time]))
     found = {uid: Rates({}, line) for uid, line in lines.items()}
