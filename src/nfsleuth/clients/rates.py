@@ -31,7 +31,7 @@ from msgspec import Struct, field
 
 from nfsleuth.clients.columns import combined, ordered, starts_of
 from nfsleuth.clients.timeline import Timeline, timelines
-from nfsleuth.trace.tables import Pace, Spent
+from nfsleuth.trace.tables import CLIENT, SERVER, Pace, Spent
 
 STEPS = 16  # of a histogram per octave: 4.4 % each
 LOWEST, HIGHEST = -20 * STEPS, 24 * STEPS  # bins, of MB/s or of ms: from one millionth to 16 million
@@ -224,24 +224,25 @@ class Rates(Struct):
 
 def measured(table: np.ndarray) -> dict[int, Rates]:
     """INTERVAL[n] as `Rates` per connection number."""
-    moved = np.flatnonzero((table["calls"] > 0) & (table["end"] > table["begin"]))
-    if not len(moved):
+    moved = (table["calls"] > 0) & (table["end"] > table["begin"])
+    rows = table if moved.all() else table.take(np.flatnonzero(moved))
+    if not len(rows):
         return {}
-    lengths, squares = (table[name].take(moved, axis=0) for name in ("bytes", "squares"))
-    reads = lengths[:, 0] > lengths[:, 1]
-    octets = lengths.max(axis=1)
-    mean = np.where(reads, squares[:, 0], squares[:, 1]) / octets
+    lengths, squares = rows["bytes"], rows["squares"]
+    writes = lengths[:, CLIENT] > lengths[:, SERVER]
+    octets = np.maximum(lengths[:, CLIENT], lengths[:, SERVER])
+    mean = np.where(writes, squares[:, CLIENT], squares[:, SERVER]) / octets
     size = np.clip(np.round(np.log2(mean)), SMALLEST, LARGEST).astype(np.int64)
-    keys = np.stack([table["uid"][moved], reads, size])
+    keys = np.stack([rows["uid"], writes, size])
     ranks = combined(tuple(keys))
-    order = ordered(ranks)
-    rows, octets, keys = table.take(moved[order]), octets[order], keys[:, order]
+    order = ordered(ranks)  # rows are long: only columns are put in order
     time = limits(rows)
-    lines = timelines(keys[0], rows["begin"], rows["end"], np.column_stack([octets, time]))
+    amounts = np.column_stack([octets, time]).take(order, axis=0)
+    lines = timelines(keys[0, order], rows["begin"][order], rows["end"][order], amounts)
     found = {uid: Rates({}, line) for uid, line in lines.items()}
     starts = starts_of(ranks[order])
-    cells = _cells(rows, octets, time, starts)
-    for uid, operation, exponent, cell in zip(*keys[:, starts].tolist(), cells, strict=True):
+    cells = _cells(rows, octets, time, order, starts)
+    for uid, operation, exponent, cell in zip(*keys[:, order[starts]].tolist(), cells, strict=True):
         found[uid].cells[Kind(OPERATIONS[operation], 1 << exponent)] = cell
     return found
 
@@ -300,28 +301,29 @@ def _slots(rows: np.ndarray) -> np.ndarray:
     return found
 
 
-def _cells(rows: np.ndarray, octets: np.ndarray, time: np.ndarray, starts: np.ndarray) -> Iterator[Cell]:
-    """All of INTERVAL[n] from one of `starts` up to the next in one cell each."""
+def _cells(
+    rows: np.ndarray, octets: np.ndarray, time: np.ndarray, order: np.ndarray, starts: np.ndarray
+) -> Iterator[Cell]:
+    """INTERVAL[n] in one cell each: in the order of int64[n] `order`, all from one of `starts` up to the next."""
     span = rows["end"] - rows["begin"]
     own = octets * 1e3 / np.maximum(time[:, Limit.CLIENT], LEAST_OWN * span)
     limit = main_limit(time)
     spent = rows["spent"]
     gaps = (spent[:, Spent.UNACKED] + spent[:, Spent.TURN] + spent[:, Spent.IDLE]) / 1e6 / rows["calls"]
-    of = np.repeat(np.arange(len(starts)), np.diff(starts, append=len(rows)))
+    counts = np.diff(starts, append=len(rows))
+    of = np.empty(len(rows), np.int64)
+    of[order] = np.repeat(np.arange(len(starts)), counts)
     clients = limit == Limit.CLIENT
-    columns = (
-        np.diff(starts, append=len(rows)),
-        *(np.add.reduceat(column, starts) for column in (octets, rows["calls"], span)),
-        np.add.reduceat(time, starts, axis=0),
-        np.add.reduceat(limit[:, None] == np.arange(len(Limit)), starts, axis=0, dtype=np.int64),
-        *(np.add.reduceat(rows[name], starts) for name in ("acks", "acked", "zero_windows", "retransmitted")),
-    )
+    limited = (limit[:, None] == np.arange(len(Limit))).astype(np.int64)
+    others = (rows[name] for name in ("acks", "acked", "zero_windows", "retransmitted"))
+    columns = (octets, rows["calls"], span, time, limited, *others)
+    sums = (np.add.reduceat(column.take(order, axis=0), starts) for column in columns)
     histograms = (
         _counted(of, octets * 1e3 / span, len(starts)),
         _counted(of, own, len(starts)),
         _counted(of[clients], own[clients], len(starts)),
         _counted(of, np.maximum(gaps, 1e-6), len(starts)),
     )
-    for amounts in zip(*(column.tolist() for column in columns), *histograms, strict=True):
+    for amounts in zip(counts.tolist(), *(column.tolist() for column in sums), *histograms, strict=True):
         intervals, size, calls, whole, times, limited, *others = amounts
         yield Cell(intervals, size, calls, whole, tuple(times), tuple(limited), *others)

@@ -8,7 +8,7 @@ from itertools import pairwise
 import numpy as np
 from msgspec import Struct, field
 
-from nfsleuth.clients.columns import ordered, starts_of
+from nfsleuth.clients.columns import is_ordered, ordered, starts_of
 
 MOST_MOMENTS = 512  # from the first to the last moment of a timeline
 FINEST = 26  # binary logarithm of the ns of a moment: 67 ms, about one interval
@@ -120,7 +120,8 @@ def _spread(
 
 def _added(keys: np.ndarray, amounts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Amounts of equal keys added up: the keys, ascending, and their amounts."""
-    order = ordered(keys)
-    keys = keys[order]
+    if not is_ordered(keys):
+        order = ordered(keys)
+        keys, amounts = keys[order], amounts.take(order, axis=0)
     starts = starts_of(keys)
-    return keys[starts], np.add.reduceat(amounts.take(order, axis=0), starts, axis=0)
+    return keys[starts], np.add.reduceat(amounts, starts, axis=0)
