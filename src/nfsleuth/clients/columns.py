@@ -69,9 +69,11 @@ def ordered(keys: Column) -> Column:
     bits = len(keys).bit_length()
     if not len(keys) or int(keys.max()) >> (63 - bits):
         return np.argsort(keys, kind="stable")
-    both = keys << bits | np.arange(len(keys))
+    both = keys << bits
+    both |= np.arange(len(keys))
     both.sort()
-    return both & ((1 << bits) - 1)
+    both &= (1 << bits) - 1
+    return both
 
 
 def combined(columns: tuple[Column, ...]) -> Column:
@@ -82,18 +84,20 @@ def combined(columns: tuple[Column, ...]) -> Column:
         ranks, count = _ranked(column)
         if size * count > most:
             keys, size = _ranked(keys, 0)
-        keys, size = keys * count + ranks, size * count
+        keys *= count
+        keys += ranks
+        size *= count
     return keys
 
 
 def _ranked(column: Column, most: int = 1 << 31) -> tuple[Column, int]:
-    """int64[n] that sort as integers of any size do, and a number that they are below: at most `most`, or n."""
+    """A new int64[n] that sorts as integers of any size do, and a number that it is below: at most `most`, or n."""
     if not len(column):
         return column.astype(np.int64), 1
     low = column.min()
     size = int(column.max()) - int(low) + 1
     if size <= most:
-        return (column - low).astype(np.int64), size
+        return (column - low).astype(np.int64, copy=False), size
     kept, ranks = np.unique(column, return_inverse=True)
     return ranks, len(kept)
 

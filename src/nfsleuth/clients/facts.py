@@ -23,7 +23,7 @@ V = TypeVar("V", bound=Hashable)
 T = TypeVar("T")
 
 
-class Sighting(Struct, gc=False):  # a value of numbers: nothing for the garbage collector, and there are many
+class Sighting(Struct, gc=False):  # numbers, of which there are many: nothing for the garbage collector
     """How often a value was seen, and where first."""
 
     count: int = 0
@@ -53,7 +53,7 @@ def _smallest(frames: tuple[int, ...], others: tuple[int, ...]) -> tuple[int, ..
     return tuple(sorted({*frames, *others})[:SAMPLES])
 
 
-class Seen(Struct, Generic[V]):
+class Seen(Struct, Generic[V], gc=False):  # 27 of each client; values are text and numbers, so no cycles
     """A bounded multiset of values, each with its `Sighting`. Iterates over values, most often seen first.
 
     At most `MOST` values are kept, the smallest ones by their text (an order that does not depend on who merges what

@@ -97,9 +97,10 @@ class Gatherer:
 
     def _measure(self) -> None:
         """Add up the intervals that wait: many at a time, since each connection among them costs some Python."""
-        for uid, rates in measured(joined(self._intervals, INTERVAL)).items():
+        rows = joined(self._intervals, INTERVAL)
+        self._intervals, self._waiting = [], 0  # the memory is soon used again
+        for uid, rates in measured(rows).items():
             self._rates[uid] = self._rates[uid] + rates if uid in self._rates else rates
-        self._intervals, self._waiting = [], 0
 
     def _thin(self) -> None:
         """Keep every other sample of each connection, and its first."""
@@ -113,6 +114,7 @@ class Gatherer:
     def _clocks_of(self, ended: np.ndarray) -> dict[int, clock.Clock]:
         """The clocks of the connections `ended`, whose samples are of no use afterwards."""
         rows = joined(self._clocks, CLOCK)
+        self._clocks = []
         mine = np.isin(rows["uid"], ended["uid"])
         others = rows.take(np.flatnonzero(~mine))
         self._clocks, self._sampled = [others], len(others)
@@ -125,6 +127,7 @@ class Gatherer:
         self._measure()
         ended = self._ended[0] if len(self._ended) == 1 else joined(self._ended, CONNECTION)
         held = Held(*map(np.concatenate, zip(*self._pending, strict=True)))
+        self._pending = []  # the memory is soon used again
         mine = np.isin(held.uid, ended["uid"])
         sayings = [Said(*said) for said in self._sayings]
         if len(ended):

@@ -315,8 +315,8 @@ def _cells(
     of[order] = np.repeat(np.arange(len(starts)), counts)
     clients = limit == Limit.CLIENT
     limited = (limit[:, None] == np.arange(len(Limit))).astype(np.int64)
-    others = (rows[name] for name in ("acks", "acked", "zero_windows", "retransmitted"))
-    columns = (octets, rows["calls"], span, time, limited, *others)
+    named = (rows[name] for name in ("acks", "acked", "zero_windows", "retransmitted"))
+    columns = (octets, rows["calls"], span, time, limited, *named)
     sums = (np.add.reduceat(column.take(order, axis=0), starts) for column in columns)
     histograms = (
         _counted(of, octets * 1e3 / span, len(starts)),
@@ -325,5 +325,5 @@ def _cells(
         _counted(of, np.maximum(gaps, 1e-6), len(starts)),
     )
     for amounts in zip(counts.tolist(), *(column.tolist() for column in sums), *histograms, strict=True):
-        intervals, size, calls, whole, times, limited, *others = amounts
-        yield Cell(intervals, size, calls, whole, tuple(times), tuple(limited), *others)
+        intervals, size, calls, whole, times, mostly, *others = amounts
+        yield Cell(intervals, size, calls, whole, tuple(times), tuple(mostly), *others)
