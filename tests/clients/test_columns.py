@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nfsleuth.clients.columns import Some, combined, distinct, ordered
+from nfsleuth.clients.columns import Some, combined, distinct, ordered, places, together
 from nfsleuth.clients.facts import MOST, ClientId, Facts, Seen, Traffic, merged
 from nfsleuth.trace.rows import joined
 from nfsleuth.trace.tables import CLOCK, CONNECTION
@@ -86,3 +86,21 @@ def test_what_is_let_go_does_not_depend_on_how_many_are_added_up_at_a_time(order
     whole = merged([a, b, c])
     assert whole == (a + b) + c == a + (b + c)
     assert (len(whole.ports), whole.ports.total) == (MOST, 3 * MOST)
+
+
+@given(ROWS)
+def test_rows_stand_together_in_an_order_that_keeps_the_first_of_equal_ones_first(rows):
+    order, new = together(*columns_of(rows))
+    assert sorted(order.tolist()) == list(range(len(rows)))
+    for place, row in enumerate(order.tolist()):
+        assert new[place] == (place == 0 or rows[row] != rows[order[place - 1]])
+    firsts = {rows[row]: row for row in reversed(order[new].tolist())}
+    assert firsts == {rows[row]: row for row in reversed(range(len(rows)))}
+
+
+@given(st.sets(st.integers(0, 60) | NUMBERS, min_size=1), st.data())
+def test_places_of_values(kept, data):
+    ascending = sorted(kept)
+    values = data.draw(st.lists(st.sampled_from(ascending), max_size=30))
+    found = places(np.array(values, np.int64), np.array(ascending, np.int64))
+    assert found.tolist() == [ascending.index(value) for value in values]

@@ -15,7 +15,7 @@ _HALF = np.uint64(32)
 class Some:
     """Columns of some rows of a table, each copied when it is first asked for.
 
-    Whole rows of CONNECTION and INTERVAL are long: to copy them is slow, and so is to go through them for one column.
+    Whole rows of CONNECTION are long: to copy them is slow, and so is to go through them for one column.
     """
 
     def __init__(self, table: np.ndarray, rows: Column) -> None:
