@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nfsleuth.clients.clock import SHORTEST, Clock, fit, measured, upper_slope
+from nfsleuth.clients import clock as clocks
+from nfsleuth.clients.clock import SHORTEST, Clock, fit, upper_slope
 from nfsleuth.clients.facts import CLOCKS_KEPT, Facts
 from nfsleuth.trace.tables import CLOCK
 
@@ -32,6 +33,13 @@ def samples(ppm=0.0, *, span=120.0, count=300, hertz=1000, jitter=2e-4, pauses=(
     rows["frame"] = np.arange(1, count + 1)
     rows["port"] = 777
     return rows
+
+
+def measured(rows, ports):
+    """The clocks of connections. ports: of the client, by uid."""
+    return clocks.measured(
+        rows, np.array(sorted(ports), np.int64), np.array([ports[uid] for uid in sorted(ports)], "u2")
+    )
 
 
 @given(

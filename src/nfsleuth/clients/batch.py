@@ -123,7 +123,7 @@ class _Columns(Struct):
 
 
 class Batch:
-    """Connections that have ended, and their identities, on the way to `TraceFacts`."""
+    """Connections that have ended, in order of their uids, and their identities, on the way to `TraceFacts`."""
 
     def __init__(
         self,
@@ -135,8 +135,7 @@ class Batch:
     ) -> None:
         self.rates = rates  # by uid
         self.clocks = clocks  # by uid
-        uids = connections["uid"]
-        self.connections = connections if is_ordered(uids) else connections.take(ordered(uids))
+        self.connections = connections
         frames = identities.frame
         self.identities = identities if is_ordered(frames) else identities.rows(ordered(frames))
         self.sayings = sayings

@@ -13,13 +13,12 @@ A clock that stood still for a while (a paused guest, a suspended machine) shows
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
 
-from nfsleuth.clients.columns import distinct, starts_of
+from nfsleuth.clients.columns import places, starts_of
 
 # Ticks per second that systems use: Linux 1000 since 2017 (before that CONFIG_HZ), 1,000,000 with tcp_usec_ts (2023);
 # the BSDs and macOS 1000, or 2 and 10 in old ones; Windows 1000, before 100; Solaris 100 and 1000.
@@ -48,15 +47,17 @@ class Clock(NamedTuple):
     pauses: tuple[tuple[int, int], ...]  # when (ns since 1970) and for how long (ns) it stood still
 
 
-def measured(rows: np.ndarray, ports: Mapping[int, int]) -> dict[int, Clock]:
-    """CLOCK[n] as `Clock` per connection number. ports: the client's port of each connection; rows from another port
-    are the server's, taken before it was known who is the client."""
-    numbers, connections = distinct(rows["uid"])
-    uids = rows["uid"][connections].tolist()
-    enough = np.bincount(numbers) >= FEWEST  # most connections are short: their samples need not be put in order
-    own = np.array([ports.get(uid, -1) if some else -1 for uid, some in zip(uids, enough.tolist(), strict=True)])
-    mine = np.flatnonzero(own[numbers] == rows["port"]) if len(rows) else connections
-    mine = mine[np.lexsort((rows["frame"][mine], rows["time"][mine], numbers[mine]))]
+def measured(rows: np.ndarray, uids: np.ndarray, ports: np.ndarray) -> dict[int, Clock]:
+    """CLOCK[n] as `Clock` per connection number.
+
+    uids: int64[m] connections that are asked for, ascending. ports: uint16[m] their client's; rows from another port
+    are the server's, taken before it was known who is the client.
+    """
+    of = places(rows["uid"], uids)
+    enough = np.bincount(of + 1, minlength=len(uids) + 1) >= FEWEST  # most connections are short
+    asked = np.flatnonzero((of >= 0) & enough[of + 1])
+    mine = asked[ports[of[asked]] == rows["port"][asked]]
+    mine = mine[np.lexsort((rows["frame"][mine], rows["time"][mine], of[mine]))]
     rows = rows.take(mine)  # faster than by an index
     bounds = [*starts_of(rows["uid"]).tolist(), len(rows)]
     fitted = ((fit(rows[start:end]), start) for start, end in pairwise(bounds))

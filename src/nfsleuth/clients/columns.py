@@ -103,13 +103,16 @@ def _ranked(column: Column, most: int = 1 << 31) -> tuple[Column, int]:
 
 
 def places(values: Column, kept: Column) -> Column:
-    """int64[n]: where in int64[m] `kept` each of int64[n] `values` stands. kept: ascending, with all of `values`."""
-    if not len(values) or int(kept[-1]) - int(kept[0]) > 4 * (len(kept) + len(values)):
-        return np.searchsorted(kept, values)
-    table = np.zeros(int(kept[-1]) - int(kept[0]) + 1, np.int64)  # a tenth of the time
-    table[kept - kept[0]] = np.arange(len(kept))
-    found: Column = table[values - kept[0]]
-    return found
+    """int64[n]: where in int64[m] `kept`, ascending, each of int64[n] `values` stands; -1 where it does not."""
+    if not len(values) or not len(kept):
+        return np.full(len(values), -1)
+    low, high = int(kept[0]), int(kept[-1])
+    if high - low > 4 * (len(kept) + len(values)):
+        found = np.minimum(np.searchsorted(kept, values), len(kept) - 1)
+        return np.where(kept[found] == values, found, -1)
+    table = np.full(high - low + 2, -1)  # a tenth of the time; the last one is for what lies beyond
+    table[kept - low] = np.arange(len(kept))
+    return table[np.where((values >= low) & (values <= high), values - low, -1)]
 
 
 def is_ordered(column: Column) -> bool:

@@ -10,7 +10,7 @@ import numpy as np
 
 from nfsleuth.clients import clock, facts
 from nfsleuth.clients.batch import FIELDS, Batch
-from nfsleuth.clients.columns import Column, ordered, starts_of
+from nfsleuth.clients.columns import Column, is_ordered, ordered, starts_of
 from nfsleuth.clients.facts import Link, Sighting
 from nfsleuth.clients.rates import Rates, measured
 from nfsleuth.clients.sayings import BOOTS, Held, Said, Sayings
@@ -114,18 +114,17 @@ class Gatherer:
     def _clocks_of(self, ended: np.ndarray) -> dict[int, clock.Clock]:
         """The clocks of the connections `ended`, whose samples are of no use afterwards."""
         rows = joined(self._clocks, CLOCK)
-        self._clocks = []
-        mine = np.isin(rows["uid"], ended["uid"])
-        others = rows.take(np.flatnonzero(~mine))
+        others = rows.take(np.flatnonzero(np.isin(rows["uid"], ended["uid"], invert=True)))
         self._clocks, self._sampled = [others], len(others)
-        ports = dict(zip(ended["uid"].tolist(), ended["client_port"].tolist(), strict=True))
-        return clock.measured(rows.take(np.flatnonzero(mine)), ports)
+        return clock.measured(rows, ended["uid"], ended["client_port"])
 
     def _digest(self) -> None:
         """Count the connections that have ended, with their identities; keep the other identities."""
         self._hold()
         self._measure()
         ended = self._ended[0] if len(self._ended) == 1 else joined(self._ended, CONNECTION)
+        if not is_ordered(ended["uid"]):
+            ended = ended.take(ordered(ended["uid"]))
         held = Held(*map(np.concatenate, zip(*self._pending, strict=True)))
         self._pending = []  # the memory is soon used again
         mine = np.isin(held.uid, ended["uid"])
