@@ -99,7 +99,8 @@ def _hertz(time: np.ndarray, ticks: np.ndarray) -> int | None:
     """The nominal rate: of the middle one of the rates over half of the samples, so that a pause does not matter."""
     half = len(time) // 2
     apart = time[half:] - time[:-half]
-    rates = (ticks[half:] - ticks[:-half])[apart > 0] / apart[apart > 0]
+    forward = apart > 0
+    rates = (ticks[half:] - ticks[:-half])[forward] / apart[forward]
     if not len(rates):
         return None
     rate = float(np.sort(rates)[len(rates) // 2])  # np.median would import numpy.ma, 5 % of a start

@@ -10,7 +10,7 @@ from typing import TypeVar
 import numpy as np
 from msgspec import Struct
 
-from nfsleuth.clients.columns import Column, begins, combined, is_ordered, ordered, starts_of
+from nfsleuth.clients.columns import Column, begins, combined, is_ordered, ordered
 from nfsleuth.clients.facts import MOST, SAMPLES, Seen, Sighting
 
 V = TypeVar("V", bound=Hashable)
@@ -38,35 +38,33 @@ class Tally(Struct, frozen=True):
         rows = np.arange(len(self.strands)) if which is None else np.flatnonzero(which)
         numbers = self.values[rows].tolist()
         meant = {number: meaning(number) for number in set(numbers)}
-        rows, values, others = self._bounded(rows, list(map(meant.__getitem__, numbers)))
+        values = list(map(meant.__getitem__, numbers))
+        rows, values, others = self._bounded(rows, values, np.bincount(self.strands[rows], minlength=strands))
         # Columns become lists as a whole: strands are many, and most have few values.
         bounds = map(slice, np.where(rows > 0, self.ends[rows - 1], 0).tolist(), self.ends[rows].tolist())
         counts, firsts, lasts = (column[rows].tolist() for column in (self.counts, self.first, self.last))
-        sightings = zip(
-            values, map(Sighting, counts, map(self.samples.__getitem__, bounds), firsts, lasts), strict=True
-        )
-        sizes = np.bincount(self.strands[rows], minlength=strands).tolist()
+        samples = map(self.samples.__getitem__, bounds)
+        sightings = zip(values, map(Sighting, counts, samples, firsts, lasts), strict=True)
         gather = dict if len(set(meant.values())) == len(meant) else _added
+        sizes = np.bincount(self.strands[rows], minlength=strands).tolist()
         found = [Seen(gather(islice(sightings, size))) for size in sizes]
         for strand, count in others.items():
             found[strand].others = count
         return found
 
-    def _bounded(self, rows: Column, values: list[V]) -> tuple[Column, list[V], dict[int, int]]:
+    def _bounded(self, rows: Column, values: list[V], sizes: Column) -> tuple[Column, list[V], dict[int, int]]:
         """`rows` and their `values` without those beyond what `Seen` keeps, and counts of these by strand.
 
-        No `Sighting` is made only to be let go.
+        sizes: int64[strands], rows of each. No `Sighting` is made only to be let go.
         """
-        strands = self.strands[rows]
-        starts = starts_of(strands)
-        ends = np.append(starts[1:], len(rows))
+        ends = np.cumsum(sizes)
         others: dict[int, int] = {}
         keep = np.ones(len(rows), np.bool_)
-        for i in np.flatnonzero(ends - starts > MOST).tolist():
-            here = slice(starts[i], ends[i])
+        for strand in np.flatnonzero(sizes > MOST).tolist():
+            here = slice(ends[strand] - sizes[strand], ends[strand])
             kept = set(nsmallest(MOST, set(values[here]), key=repr))
             keep[here] = [value in kept for value in values[here]]
-            others[int(strands[starts[i]])] = int(self.counts[rows[here][~keep[here]]].sum())
+            others[strand] = int(self.counts[rows[here][~keep[here]]].sum())
         return (rows[keep], list(compress(values, keep)), others) if others else (rows, values, others)
 
 
