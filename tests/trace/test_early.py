@@ -83,6 +83,16 @@ def test_it_does_not_wait_for_ever():
     assert track(frames).odd == {"reply_early": 1}
 
 
+def test_many_wait_at_a_time():
+    """Their xids as Linux makes them: counted in the highest byte (net/sunrpc/xprt.c, on little-endian machines)."""
+    talk = Conversation().handshake()
+    for xid in range(60):
+        talk.raw(1, p.record(p.reply(xid << 24 | 7)))
+    for xid in range(60):
+        talk.raw(0, p.record(p.call(xid << 24 | 7)))
+    assert track(talk.frames).odd == {"reply_early": 60}
+
+
 def test_replies_without_a_call_are_counted_all_of_them():
     """Those that others drive out at once, the rest at the end."""
     talk = Conversation().handshake()

@@ -11,19 +11,19 @@ from __future__ import annotations
 import numpy as np
 
 from nfsleuth.compiled import part
+from nfsleuth.trace.hashing import mix
 from nfsleuth.trace.notes import note
 from nfsleuth.trace.state import HEAD, NONE, Control
 from nfsleuth.trace.tables import Oddity
 
 EARLIEST = 1_000_000_000  # ns before its call; the call of one that is older than that is not in the capture
-_SPREAD = np.uint64(0x9E37_79B1)  # 2**32 / golden ratio, odd: xids that follow each other keep places of their own
 
 
 @part
 def keep_reply(s, c, xid, key, message, buf):
     """Let the reply `message` of connection `c` wait for the call with `key` (`pending.key_of`). Its bytes lie in
     `buf`."""
-    while s["control"][Control.EARLY_FIRST] < s["control"][Control.EARLY] and _is_over(s, message["time"]):
+    if s["control"][Control.EARLY] - s["control"][Control.EARLY_FIRST] == len(s["early_keys"]):
         give_up_reply(s)
     slot = _slot(s, s["control"][Control.EARLY])
     s["control"][Control.EARLY] += 1
@@ -62,15 +62,6 @@ def give_up_reply(s):
 
 
 @part
-def _is_over(s, time):
-    """Whether the first reply of the ring need not wait until `time`, or must make room."""
-    first = s["control"][Control.EARLY_FIRST]
-    slot = _slot(s, first)
-    full = s["control"][Control.EARLY] - first == len(s["early_keys"])
-    return full or s["early_keys"][slot] == 0 or time - s["early"][slot]["time"] > EARLIEST
-
-
-@part
 def _slot(s, number):
     """Where reply `number`, of all that came early, lies in the ring."""
     return np.int64(number) & (len(s["early_keys"]) - 1)
@@ -78,6 +69,9 @@ def _slot(s, number):
 
 @part
 def _place(s, c, xid):
-    """Where in `early_at` the slot of a reply is found."""
-    uid = np.uint64(s["conns"][c]["uid"])
-    return np.int64((uid * _SPREAD + np.uint64(xid)) & np.uint64(len(s["early_at"]) - 1))
+    """Where in `early_at` the slot of a reply is found. The key's seed would make the counts depend on chance.
+
+    Linux on little-endian machines counts xids in their highest byte, so all bits of them must have a say.
+    """
+    h = mix(np.uint64(s["conns"][c]["uid"]), np.uint64(xid))
+    return np.int64((h >> np.uint64(8)) & np.uint64(len(s["early_at"]) - 1))
