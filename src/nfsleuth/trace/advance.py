@@ -53,11 +53,12 @@ def advance(s, buf, frames, first, ending):
     """
     if ending:
         return _end(s, buf, first)
+    full = _is_nearly_full(s)
     for i in range(first, len(frames)):
         if i + AHEAD < len(frames):
             touch(buf, frames[i + AHEAD]["offset"])
             touch(buf, frames[i + AHEAD]["offset"] + shortcut.LEAST)
-        if _is_nearly_full(s):
+        if full or _has_many_intervals(s):
             return np.int64(i)
         frame = frames[i]
         at = frame["offset"]
@@ -70,9 +71,10 @@ def advance(s, buf, frames, first, ending):
         s["control"][Control.TIME] = time
         if frame["link"] != ethernet.LINK_ETHERNET or not shortcut.goes_on(s, buf, at, end):
             _frame(s, buf, at, end, at + np.int64(frame["wire"]), np.int64(frame["link"]))
-        if s["control"][Control.RETRY]:
-            s["control"][Control.RETRY] = 0
-            return np.int64(i)
+            if s["control"][Control.RETRY]:
+                s["control"][Control.RETRY] = 0
+                return np.int64(i)
+            full = _is_nearly_full(s)  # the short way adds intervals, and no other rows
         if time < s["control"][Control.LAST_TIME]:
             note(s, Oddity.TIME_BACKWARDS)
         s["control"][Control.LAST_TIME] = time
@@ -86,9 +88,14 @@ def _is_nearly_full(s):
         s["control"][Control.MESSAGES] > len(s["messages"]) - RESERVE_MESSAGES
         or s["control"][Control.ARENA] > len(s["arena"]) - RESERVE_ARENA
         or s["control"][Control.CONNECTIONS] > len(s["closed"]) - RESERVE_CONNECTIONS
-        or s["control"][Control.INTERVALS] > len(s["intervals"]) - RESERVE_INTERVALS
         or s["control"][Control.CLOCKS] >= len(s["clocks"])
+        or _has_many_intervals(s)
     )
+
+
+@part
+def _has_many_intervals(s):
+    return s["control"][Control.INTERVALS] > len(s["intervals"]) - RESERVE_INTERVALS
 
 
 @part

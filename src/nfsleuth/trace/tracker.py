@@ -31,6 +31,7 @@ HANDED_OUT = {
 }
 CELLS = np.array(list(HANDED_OUT.values()))
 ODDITIES = ("oddities", "oddity_frames")
+ODDITIES_BY_NAME = [oddity.name.lower() for oddity in sorted(tables.Oddity)]
 Watch = Callable[[np.void, np.ndarray], None]
 
 advance = kernel("nfsleuth.trace.advance", "advance")
@@ -116,8 +117,10 @@ class Tracker:
     @property
     def oddities(self) -> dict[str, tuple[int, int]]:
         """What was odd so far: name -> (count, frame where it was first seen)."""
-        counts, frames = self._tables["oddities"], self._tables["oddity_frames"]
-        return {o.name.lower(): (int(counts[o]), int(frames[o])) for o in tables.Oddity if counts[o]}
+        counts, frames = self._tables["oddities"].tolist(), self._tables["oddity_frames"].tolist()
+        return {
+            name: (count, frame) for name, count, frame in zip(ODDITIES_BY_NAME, counts, frames, strict=True) if count
+        }
 
     def _take(self, *, neighbours: bool) -> Rows:
         """Copy the finished rows out of the tables, which are empty afterwards."""
