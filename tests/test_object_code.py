@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+
+from children import run_python
 
 CAPTURES = Path(__file__).parent / "captures"
 
@@ -37,15 +36,6 @@ print(json.dumps([counts, counts_again == counts * 4, again == first * 4]))
 @pytest.mark.slow
 def test_kernels_of_two_layouts_and_several_threads_keep_apart():
     """`identify` and `calls` use different layouts of the state, whose machine code must not take the other's parts."""
-    environment = {k: v for k, v in os.environ.items() if k != "NUMBA_DISABLE_JIT"} | {"NFSLEUTH_KERNELS": "object"}
-    paths = [str(CAPTURES / "office.pcapng"), str(CAPTURES / "reads.pcap.zst")]
-    run = subprocess.run(
-        [sys.executable, "-c", SCRIPT, *paths],
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=600,
-        check=False,
-    )
-    assert run.returncode == 0, run.stderr[-2000:]
+    paths = [CAPTURES / "office.pcapng", CAPTURES / "reads.pcap.zst"]
+    run = run_python("object", SCRIPT, *paths)
     assert run.stdout.strip() == "[[984, 1773], true, true]"

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from children import run_python
 
 CAPTURES = Path(__file__).parents[1] / "captures"
 
@@ -43,17 +43,7 @@ COMPILED = {"llvmlite", "nfsleuth.trace.advance", "nfsleuth.trace.messages", "nf
 
 
 def loaded(mode: str, capture: Path) -> set[str]:
-    environment = {k: v for k, v in os.environ.items() if k != "NUMBA_DISABLE_JIT"} | {"NFSLEUTH_KERNELS": mode}
-    run = subprocess.run(
-        [sys.executable, "-c", SCRIPT, str(capture)],
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=600,
-        check=False,
-    )
-    assert run.returncode == 0, run.stderr[-2000:]
-    return set(json.loads(run.stderr))
+    return set(json.loads(run_python(mode, SCRIPT, capture).stderr))
 
 
 def test_identify_loads_no_library_that_it_does_not_need(tmp_path):
