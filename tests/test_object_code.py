@@ -37,5 +37,5 @@ print(json.dumps([counts, counts_again == counts * 4, again == first * 4]))
 def test_kernels_of_two_layouts_and_several_threads_keep_apart():
     """`identify` and `calls` use different layouts of the state, whose machine code must not take the other's parts."""
     paths = [CAPTURES / "office.pcapng", CAPTURES / "reads.pcap.zst"]
-    run = run_python("object", SCRIPT, *paths)
+    run = run_python("-c", SCRIPT, *paths, kernels="object")
     assert run.stdout.strip() == "[[984, 1773], true, true]"

@@ -43,7 +43,7 @@ COMPILED = {"llvmlite", "nfsleuth.trace.advance", "nfsleuth.trace.messages", "nf
 
 
 def loaded(mode: str, capture: Path) -> set[str]:
-    return set(json.loads(run_python(mode, SCRIPT, capture).stderr))
+    return set(json.loads(run_python("-c", SCRIPT, capture, kernels=mode).stderr))
 
 
 def test_identify_loads_no_library_that_it_does_not_need(tmp_path):

@@ -258,9 +258,8 @@ class Batch:
         versions = columns.count_bits(c["versions"], VERSIONS)
         flavors = columns.count_bits(c["flavors"], FLAVORS)
         n = len(starts)
-        ports = columns.count((every, port)).seen(
-            n, int
-        )  # may be those of NFS as well: nothing changes what was counted
+        # They may be those of NFS as well: nothing changes what was counted.
+        ports = columns.count((every, port)).seen(n, int)
         return {
             "ports": ports,
             "nfs_ports": ports if nfs.all() else columns.count((nfs, port)).seen(n, int),

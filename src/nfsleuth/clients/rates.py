@@ -89,7 +89,7 @@ class Histogram(Struct):
 
     def quantiles(self, shares: Iterable[float]) -> Iterator[float | None]:
         """For each of `shares`, which ascend, its `quantile`."""
-        below, total, bin_ = 0, self.bins.total(), None
+        below, total, bin_ = 0, self.total, None
         left = iter(sorted(self.bins.items()))
         for share in shares:
             while below < share * total:
@@ -187,8 +187,13 @@ class Cell(Struct):
 
     def share(self, limit: Limit) -> float:
         """Share of the time that `limit` took."""
-        whole = sum(self.time)
-        return self.time[limit] / whole if whole else 0.0
+        return self.shares[limit]
+
+    @property
+    def shares(self) -> list[float]:
+        """The same of each `Limit`; 0 without any time."""
+        whole = sum(self.time) or 1
+        return [time / whole for time in self.time]
 
 
 class Rates(Struct):

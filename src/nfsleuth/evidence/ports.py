@@ -36,13 +36,13 @@ def class_of(seen: Seen[int]) -> PortClass:
     ports = seen.sightings.keys()
     if not ports:
         return PortClass.NONE
-    if min(ports) > LINUX_RESERVED[-1]:
+    if min(ports) > LINUX_RESERVED[-1]:  # as of many clients: no port need be looked at by itself
         return PortClass.EPHEMERAL
     if any(p in LINUX_RESERVED for p in ports):
         return PortClass.RESERVED
     if any(p in REMAPPED for p in ports):
         return PortClass.REMAPPED
-    return PortClass.LOW if min(ports) < 600 else PortClass.EPHEMERAL
+    return PortClass.LOW
 
 
 def mounting_ports(client: Facts) -> Seen[int]:

@@ -113,7 +113,6 @@ def client(verdict: Verdict) -> dict[str, Any]:
 
 def _cell(kind: Kind, cell: Cell) -> dict[str, Any]:
     """How fast transfers of one kind went, and what limited them."""
-    whole = sum(cell.time) or 1
     return {
         "operation": kind.operation,
         "size": kind.size,
@@ -121,7 +120,7 @@ def _cell(kind: Kind, cell: Cell) -> dict[str, Any]:
         "bytes": cell.bytes,
         "calls": cell.calls,
         "MBps": _short(cell.rate),
-        "limited_by": {name: round(time / whole, 4) for name, time in zip(LIMITS, cell.time, strict=True)},
+        "limited_by": {name: round(share, 4) for name, share in zip(LIMITS, cell.shares, strict=True)},
         "client_limited": {
             "intervals": cell.client_limited,
             **dict(zip(MBPS, _quantiles(cell.limited_own), strict=True)),

@@ -19,7 +19,7 @@ from msgspec import Struct, field
 from nfsleuth.bandwidth.numbers import Interval
 from nfsleuth.bandwidth.plan import LARGE, human
 from nfsleuth.bandwidth.timings import Timings
-from nfsleuth.clients.rates import LIMITS, Limit, Rates
+from nfsleuth.clients.rates import LIMITS, Rates
 from nfsleuth.evidence.rules import MacPrefix, Rules, mac_range
 from nfsleuth.report import figures, study_values
 from nfsleuth.report.escape import visible
@@ -217,7 +217,7 @@ def limited(rates: Mapping[str, Rates]) -> Table:
     for label, found in rates.items():
         cell = found.of("read")
         own = cell.limited_own.quantile(0.5)
-        shares = (f"{100 * cell.share(limit):.0f} %" for limit in Limit)
+        shares = (f"{100 * share:.0f} %" for share in cell.shares)
         rate = "-" if cell.rate is None else f"{cell.rate:.1f}"
         rows.append((visible(label), rate, *shares, "-" if own is None else f"{own:.1f}"))
     titles = ("Configuration", "MB/s", *LIMITS, "own MB/s")
