@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 import packets as p
 from nfsleuth.trace import shortcut
+from nfsleuth.trace.state import Budget
 from nfsleuth.trace.tracker import Tracker
 from packets import Conversation
 from tracking import ORDINARY, track
@@ -80,3 +81,18 @@ def test_what_goes_the_short_way():
     assert taken == [False] * 5 + [True] * (segments - 2) + [False] + [True]
     row = tracker.finish()[-1].connections[0]
     assert list(row["frames"]) == [3 + 1, 1 + segments]
+
+
+def test_a_connection_that_made_room_for_another_is_not_known_any_more():
+    """More conversations than the table holds, in turn: each frame meets rows of connections that are gone."""
+    talks = []
+    for client in range(12):
+        talk = Conversation(client=f"10.0.0.{10 + client}").handshake()
+        talk.send(0, p.record(p.call(1, p.NFS, 3, 6, p.read3(count=30_000), credential=p.auth_sys())))
+        talk.send(1, p.record(p.reply(1, p.read3_results(b"U" * 30_000))))
+        talks.append(talk.frames)
+    frames = [replace(f, time=i) for i, f in enumerate(f for turn in zip(*talks, strict=True) for f in turn)]
+    few = Budget(connections=4, pending=1 << 10, neighbours=1 << 6)
+    seen = track(frames, budget=few)
+    assert comparable(seen) == comparable(track([cooked(f) for f in frames], budget=few))
+    assert seen.odd["connections_dropped"] > 0

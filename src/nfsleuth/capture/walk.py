@@ -7,10 +7,9 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple
 
-import numpy as np
-
 from nfsleuth.capture.source import BYTE, COUNT, FRAME_NUMBER
 from nfsleuth.compiled import part
+from nfsleuth.compiled.words import be32, le32
 
 Order = Literal["little", "big"]
 ORDERS: tuple[Order, Order] = ("little", "big")  # indexed by whether it is big-endian
@@ -41,15 +40,7 @@ class Step(NamedTuple):
 @part
 def u32(buf, at, big):
     """32 bits at `at`, big-endian or not, as int64 (never negative)."""
-    # A signed index may count from the end, which costs a test per byte. With an unsigned one the four are one load, if
-    # their order is not asked for before.
-    i = np.uint64(at)
-    a, b = np.int64(buf[i]), np.int64(buf[i + np.uint64(1)])
-    c, d = np.int64(buf[i + np.uint64(2)]), np.int64(buf[i + np.uint64(3)])
-    value = (d << 24) | (c << 16) | (b << 8) | a
-    if big:
-        return ((value & 0xFF) << 24) | ((value & 0xFF00) << 8) | ((value >> 8) & 0xFF00) | (value >> 24)
-    return value
+    return be32(buf, at) if big else le32(buf, at)
 
 
 @part

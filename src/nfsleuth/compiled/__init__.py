@@ -31,6 +31,19 @@ if os.environ.get("NUMBA_DISABLE_JIT", "0") not in ("", "0"):
 NO, YES = np.int64(0), np.int64(1)
 ZERO = np.int64(0)
 
+APART: list[Any] = []  # what `apart` has compiled
+
+
+def apart(function: F) -> F:
+    """A part that stays a function of its own, for what is seldom gone through.
+
+    LLVM builds a function that is called from one place into that place, where the processor's few registers are then
+    shared out among what is done often and what is not.
+    """
+    kept = part(function)
+    APART.append(kept)
+    return kept
+
 
 def build_all(calls: Sequence[tuple[Callable[..., Any], Sequence[Any]]]) -> None:
     """Compile the kernels of `calls`, pairs of an entry and arguments like those it will get, side by side if missing.

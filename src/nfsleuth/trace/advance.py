@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from nfsleuth.compiled import NO, YES, ZERO, entry, part
+from nfsleuth.compiled import NO, YES, ZERO, apart, entry, part
 from nfsleuth.compiled.touch import touch
 from nfsleuth.trace import shortcut, stream
 from nfsleuth.trace.clocks import sample
@@ -40,6 +40,7 @@ from nfsleuth.wire import ethernet, ip, rpc, tcp
 from nfsleuth.wire.packet import Header
 
 SYN_DF, SYN_ID, SYN_ECN, SYN_BAD_OPTIONS, SYN_TIMESTAMP_ZERO = 1, 2, 4, 8, 16  # CONNECTION.syn_flags
+_AHEAD = np.uint64(AHEAD)
 LATE_SYN = 1 << 16  # bytes that may have been seen before the SYN of a connection
 TUNNEL_PORTS = (4789, 6081)  # VXLAN (RFC 7348), Geneve (RFC 8926)
 
@@ -53,31 +54,35 @@ def advance(s, buf, frames, first, ending):
     """
     if ending:
         return _end(s, buf, first)
-    full = _is_nearly_full(s)
-    for i in range(first, len(frames)):
-        if i + AHEAD < len(frames):
-            touch(buf, frames[i + AHEAD]["offset"])
-            touch(buf, frames[i + AHEAD]["offset"] + shortcut.LEAST)
-        if full or _has_many_intervals(s):
-            return np.int64(i)
+    if _is_nearly_full(s):
+        return np.int64(first)
+    for n in range(first, len(frames)):
+        i = np.uint64(n)  # signed, each index would be asked if it is negative
+        if n + AHEAD < len(frames):
+            coming = frames[i + _AHEAD]["offset"]
+            touch(buf, coming)
+            touch(buf, coming + shortcut.LEAST)
         frame = frames[i]
         at = frame["offset"]
         captured = np.int64(frame["captured"])
         if at < 0 or captured < 0 or captured > LARGEST_FRAME or at > len(buf) - captured:
-            return np.int64(-1 - i)
+            return np.int64(-1 - n)
         end = at + captured
         s["control"][Control.FRAME] = frame["number"]
         time = frame["time"]
         s["control"][Control.TIME] = time
-        if frame["link"] != ethernet.LINK_ETHERNET or not shortcut.goes_on(s, buf, at, end):
+        short = frame["link"] == ethernet.LINK_ETHERNET and shortcut.goes_on(s, buf, at, end)
+        if not short:
             _frame(s, buf, at, end, at + np.int64(frame["wire"]), np.int64(frame["link"]))
             if s["control"][Control.RETRY]:
                 s["control"][Control.RETRY] = 0
-                return np.int64(i)
-            full = _is_nearly_full(s)  # the short way adds intervals, and no other rows
+                return np.int64(n)
         if time < s["control"][Control.LAST_TIME]:
             note(s, Oddity.TIME_BACKWARDS)
         s["control"][Control.LAST_TIME] = time
+        # The short way adds intervals, and no other rows.
+        if _has_many_intervals(s) or (not short and _is_nearly_full(s)):
+            return np.int64(n + 1)
     return np.int64(len(frames))
 
 
@@ -116,7 +121,7 @@ def _end(s, buf, first):
     return last
 
 
-@part
+@apart
 def _frame(s, buf, at, end, wire_end, link):
     p = s["packet"][0]
     header = ethernet.read_link(p, buf, at, end, link)
@@ -180,7 +185,6 @@ def _tcp(s, p, buf, end):
         found = _created(s, p)
         if found < 0:
             return
-    shortcut.remember(s, p, found)
     c, side = found >> 1, found & 1
     if flags & tcp.SYN:
         if flags & tcp.ACK:
@@ -189,6 +193,7 @@ def _tcp(s, p, buf, end):
             _syn(s, c, side, p, buf, end)
     if observe_frame(s, c, side, p):
         meet(s, p["mac"], p["source_hi"], p["source_lo"], Neighbour.IP.value, p["ttl"])
+    shortcut.remember(s, p, found)
     conn = s["conns"][c]
     if flags & tcp.ACK:
         stream.acknowledged(s, 2 * c + 1 - side, buf, p["acknowledged"])
@@ -204,7 +209,7 @@ def _tcp(s, p, buf, end):
             conn["keepalives"][side] += 1
             return
     if flags & (tcp.SYN | tcp.RST) == 0 and flags & tcp.ACK:
-        observe(s, c, side, p["sequence"], length, p["acknowledged"], p["window"])
+        observe(s, found, p["sequence"], length, p["acknowledged"], p["window"])
     if length > 0 and flags & (tcp.SYN | tcp.RST) == 0:
         at = p["payload_at"]
         if p["fragment_more"] == 1:

@@ -12,6 +12,7 @@ from nfsleuth.compiled import part
 from nfsleuth.trace.flows import clear_flow, end_flow
 from nfsleuth.trace.hashing import mix
 from nfsleuth.trace.notes import note
+from nfsleuth.trace.shortcut import forget
 from nfsleuth.trace.state import NONE, Control, Phase
 from nfsleuth.trace.tables import Oddity, Role
 from nfsleuth.trace.transfers import READ, WRITE
@@ -229,6 +230,7 @@ def close(s, c):
             at = np.int64(s["conns"][at]["next"])
         if at >= 0:
             s["conns"][at]["next"] = conn["next"]
+    forget(s, c)
     conn["used"] = 0
     conn["next"] = s["control"][Control.FREED]
     s["control"][Control.FREED] = c

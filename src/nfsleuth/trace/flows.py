@@ -74,17 +74,19 @@ def window_scale(s, c, side, scale, unread):
 
 
 @part
-def observe(s, c, side, sequence, length, acknowledged, window):
-    """A TCP segment of `side`, with `length` bytes of payload and an ACK, was seen, before its payload is read."""
+def observe(s, k, sequence, length, acknowledged, window):
+    """A TCP segment of stream `k`, with `length` bytes of payload and an ACK, was seen, before its payload is read."""
+    # A side that is worked out like this is seen to be 0 or 1, so that no index is asked whether it is negative.
+    c, side = k >> 1, k & 1
     flow = s["flows"][c]
     so_far = s["so_far"][c]
     now = s["control"][Control.TIME]
-    client = np.int64(s["conns"][c]["flip"])
+    client = np.int64(s["conns"][c]["flip"] & 1)
     if flow["open"] == 1:
         _account(s, c, client, now)
     if length > 0:
         _data(flow, so_far, side, client, sequence, length, now)
-    other = 1 - side
+    other = side ^ 1
     if flow["known"][other] == 1:
         _acknowledge(flow, so_far, other, client, acknowledged, now)
         if window == 0 and side == client:
@@ -160,7 +162,7 @@ def _account(s, c, client, now):
     """Put down the time until `now` to what happened in it. May close the interval."""
     flow = s["flows"][c]
     so_far = s["so_far"][c]
-    server = 1 - client
+    server = client ^ 1
     time = now - flow["last"]
     if time <= 0:
         return
@@ -189,7 +191,7 @@ def _account(s, c, client, now):
 @part
 def _asked(flow, client, under_way):
     """What the time goes by with while something is asked for; a Spent."""
-    server = 1 - client
+    server = client ^ 1
     if flow["calling"] == 1:
         if flow["recovering"][client] == 1:
             return np.int64(Spent.RECOVERY.value)

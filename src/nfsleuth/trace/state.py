@@ -172,6 +172,18 @@ CURSOR = _in_lines(
     ]
 )
 
+SHORTCUT = np.dtype(
+    [
+        # How a frame begins that may go the short way (trace.shortcut): the one that was met last at this place
+        ("addresses", np.uint64),  # source and destination, IPv4
+        ("mac_type", np.uint64),  # source MAC and ethertype; 0: no frame
+        ("ports", np.uint32),  # source and destination
+        ("ttl_protocol", np.uint32),  # 16 bits
+        ("stream", np.uint32),  # cursor
+    ],
+    align=True,
+)
+
 HELD = np.dtype(
     [
         ("cursor", np.int32),  # owner, NONE if free
@@ -320,7 +332,7 @@ def state_dtype(budget: Budget, keep_calls: bool) -> np.dtype[np.void]:
             ("oddities", np.int64, len(tables.Oddity)),
             ("oddity_frames", np.int64, len(tables.Oddity)),
             ("buckets", np.int32, 2 * n),  # first connection of a hash chain
-            ("recent", np.int32, RECENT),  # a stream that was met last at its place, see trace.shortcut
+            ("recent", SHORTCUT, RECENT),
             ("pending_keys", np.uint64, budget.pending),  # 0 free
             ("pending", tables.CALL, budget.pending),
             ("pending_names", np.uint8, (budget.pending if keep_calls else 1, LONGEST_NAME)),
