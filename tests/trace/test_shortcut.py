@@ -65,20 +65,24 @@ def test_both_ways_give_the_same_rows(shape, swaps, repeats, snaplen, seed):
 
 
 def test_what_goes_the_short_way():
-    """The frames in the middle of a long reply, and the client's acknowledgements; not what begins or ends a message."""
+    """All but the first frame of each side: payload is read where a message begins or ends, and passed over between."""
     talk = Conversation().handshake()
     talk.send(0, p.record(p.call(1, p.NFS, 3, 6, p.read3(count=60_000), credential=p.auth_sys())))
     talk.send(1, p.record(p.reply(1, p.read3_results(b"U" * 60_000))))
     talk.raw(0)
     tracker = Tracker(budget=ORDINARY)
-    taken = []
+    ways = []
     for frame in talk.frames:
         part = p.chunk([frame])
-        taken.append(bool(shortcut.goes_on(tracker._state, part.buffer, 0, len(part.buffer))))
-        if not taken[-1]:
+        ways.append(shortcut.goes_on(tracker._state, part.buffer, 0, len(part.buffer)))
+        if ways[-1] == shortcut.LONG:
             tracker.feed(part)
+        elif ways[-1] >= shortcut.READ:
+            shortcut.read(tracker._state, ways[-1] - shortcut.READ, part.buffer, 0, len(part.buffer))
     segments = -(-60_000 // 1448)
-    assert taken == [False] * 5 + [True] * (segments - 2) + [False] + [True]
+    client, server = shortcut.READ, shortcut.READ + 1
+    opening = [*[shortcut.LONG] * 3, client, server]
+    assert ways == [*opening, *[shortcut.PASSED] * (segments - 2), server, shortcut.PASSED]
     row = tracker.finish()[-1].connections[0]
     assert list(row["frames"]) == [3 + 1, 1 + segments]
 

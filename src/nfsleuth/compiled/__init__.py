@@ -70,9 +70,10 @@ def kernel(module: str, name: str) -> Callable[..., Any]:
 if MODE in ("numba", "build"):
     import numba
 
-    # Division by zero gives a value instead of an exception, as in NumPy: kernels check before they divide.
-    _njit: Any = partial(numba.njit, error_model="numpy", no_cfunc_wrapper=True)
     _for_python = MODE == "numba"  # tests call any kernel, and often; what is built is linked once
+    # Division by zero gives a value instead of an exception, as in NumPy: kernels check before they divide. They own no
+    # memory, so in what is built nobody counts who does: Numba calls a function whenever a view comes or goes.
+    _njit: Any = partial(numba.njit, error_model="numpy", no_cfunc_wrapper=True, _nrt=_for_python)
 
     def part(function: F) -> F:
         """A kernel that only kernels call."""

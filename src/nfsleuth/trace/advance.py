@@ -11,7 +11,6 @@ import numpy as np
 from nfsleuth.compiled import NO, YES, ZERO, apart, entry, part
 from nfsleuth.compiled.touch import touch
 from nfsleuth.trace import shortcut, stream
-from nfsleuth.trace.clocks import sample
 from nfsleuth.trace.connections import close, create, emit, find, is_full, observe_frame
 from nfsleuth.trace.early import give_up_reply
 from nfsleuth.trace.flows import end_flow, observe, window_scale
@@ -19,6 +18,7 @@ from nfsleuth.trace.hashing import mix
 from nfsleuth.trace.neighbours import HSRP_PORT, meet, meet_arp, meet_llc, meet_other
 from nfsleuth.trace.notes import note
 from nfsleuth.trace.pending import unanswered
+from nfsleuth.trace.recent import remember
 from nfsleuth.trace.sequence import ahead
 from nfsleuth.trace.state import (
     AHEAD,
@@ -71,8 +71,12 @@ def advance(s, buf, frames, first, ending):
         s["control"][Control.FRAME] = frame["number"]
         time = frame["time"]
         s["control"][Control.TIME] = time
-        short = frame["link"] == ethernet.LINK_ETHERNET and shortcut.goes_on(s, buf, at, end)
-        if not short:
+        way = shortcut.LONG
+        if frame["link"] == ethernet.LINK_ETHERNET:
+            way = shortcut.goes_on(s, buf, at, end)
+        if way >= shortcut.READ:
+            shortcut.read(s, way - shortcut.READ, buf, at, end)
+        elif way == shortcut.LONG:
             _frame(s, buf, at, end, at + np.int64(frame["wire"]), np.int64(frame["link"]))
             if s["control"][Control.RETRY]:
                 s["control"][Control.RETRY] = 0
@@ -80,8 +84,8 @@ def advance(s, buf, frames, first, ending):
         if time < s["control"][Control.LAST_TIME]:
             note(s, Oddity.TIME_BACKWARDS)
         s["control"][Control.LAST_TIME] = time
-        # The short way adds intervals, and no other rows.
-        if _has_many_intervals(s) or (not short and _is_nearly_full(s)):
+        # A payload that is passed over adds intervals, and no other rows.
+        if _has_many_intervals(s) or (way != shortcut.PASSED and _is_nearly_full(s)):
             return np.int64(n + 1)
     return np.int64(len(frames))
 
@@ -193,7 +197,7 @@ def _tcp(s, p, buf, end):
             _syn(s, c, side, p, buf, end)
     if observe_frame(s, c, side, p):
         meet(s, p["mac"], p["source_hi"], p["source_lo"], Neighbour.IP.value, p["ttl"])
-    shortcut.remember(s, p, found)
+    remember(s, p, found)
     conn = s["conns"][c]
     if flags & tcp.ACK:
         stream.acknowledged(s, 2 * c + 1 - side, buf, p["acknowledged"])
@@ -211,13 +215,9 @@ def _tcp(s, p, buf, end):
     if flags & (tcp.SYN | tcp.RST) == 0 and flags & tcp.ACK:
         observe(s, found, p["sequence"], length, p["acknowledged"], p["window"])
     if length > 0 and flags & (tcp.SYN | tcp.RST) == 0:
-        at = p["payload_at"]
         if p["fragment_more"] == 1:
             _remember_fragment(s, p, c, side)
-        met = s["control"][Control.MESSAGES]
-        stream.segment(s, 2 * c + side, buf, at, min(end - at, length), p["sequence"], length)
-        if side == conn["flip"] and s["control"][Control.MESSAGES] > met:
-            sample(s, c, p, buf, end)
+        stream.payload(s, found, buf, p["transport_at"], p["payload_at"], end, p["sequence"], length)
 
 
 @part

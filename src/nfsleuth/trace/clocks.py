@@ -1,7 +1,7 @@
 """A client's TCP timestamps: now and then one becomes a CLOCK row, for whoever wants to know how fast its clock runs.
 
-TSval (RFC 7323 section 3.2) is the sender's clock in ticks. It is taken where a message of the client begins, so never
-on the short way of `trace.shortcut`, and at most once in `STEP` at first, then after each `OCTAVE` samples half as
+TSval (RFC 7323 section 3.2) is the sender's clock in ticks. It is taken where a message of the client begins, and at
+most once in `STEP` at first, then after each `OCTAVE` samples half as
 often: a connection gives some 50 samples by the first seconds, some 1400 by a day, and always both of its ends.
 """
 
@@ -19,12 +19,15 @@ NOP_NOP_TIMESTAMP = 0x0101_080A  # the options of any segment but a SYN as RFC 7
 
 
 @part
-def sample(s, c, p, buf, end):
-    """Take the TSval of packet `p`, sent by the client of connection `c`, if the time for one has come."""
-    conn = s["conns"][c]
+def sample(s, k, buf, transport_at, payload_at, end):
+    """Take the TSval of a packet of stream `k`, which is a client's, if the time for one has come.
+
+    Its TCP header begins at buf[transport_at], its payload at buf[payload_at], and it was captured up to buf[end].
+    """
+    conn = s["conns"][k >> 1]
     time = s["control"][Control.TIME]
-    at = p["transport_at"] + 20
-    if time < conn["clock_next"] or at + 12 > p["payload_at"] or at + 12 > end:
+    at = transport_at + 20
+    if time < conn["clock_next"] or at + 12 > payload_at or at + 12 > end:
         return
     n = s["control"][Control.CLOCKS]
     if n >= len(s["clocks"]) or be32(buf, at) != NOP_NOP_TIMESTAMP:
@@ -37,4 +40,4 @@ def sample(s, c, p, buf, end):
     row["time"] = time
     row["frame"] = s["control"][Control.FRAME]
     row["value"] = be32(buf, at + 4)
-    row["port"] = p["source_port"]
+    row["port"] = conn["port"][k & 1]

@@ -12,7 +12,7 @@ from nfsleuth.compiled import part
 from nfsleuth.trace.flows import clear_flow, end_flow
 from nfsleuth.trace.hashing import mix
 from nfsleuth.trace.notes import note
-from nfsleuth.trace.shortcut import forget
+from nfsleuth.trace.recent import forget
 from nfsleuth.trace.state import NONE, Control, Phase
 from nfsleuth.trace.tables import Oddity, Role
 from nfsleuth.trace.transfers import READ, WRITE

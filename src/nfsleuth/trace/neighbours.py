@@ -13,7 +13,7 @@ from nfsleuth.trace.hashing import mix
 from nfsleuth.trace.notes import note
 from nfsleuth.trace.state import Control
 from nfsleuth.trace.tables import Neighbour, Oddity
-from nfsleuth.wire.fields import be16, be32, be48
+from nfsleuth.wire.fields import be16, be32, be48, u8
 from nfsleuth.wire.ip import MAPPED, PROTOCOL_ICMPV6, PROTOCOL_OSPF, PROTOCOL_VRRP
 
 PROBES = 16
@@ -91,7 +91,7 @@ def meet_other(s, p, buf, end):
     if p["protocol"] == PROTOCOL_VRRP or p["protocol"] == PROTOCOL_OSPF:
         kind = Neighbour.ROUTER.value
     elif p["protocol"] == PROTOCOL_ICMPV6 and p["ttl"] == 255 and p["transport_at"] < end:
-        message = np.int64(buf[p["transport_at"]])
+        message = u8(buf, p["transport_at"])
         if message == ND_ROUTER_ADVERTISEMENT:
             kind = Neighbour.ROUTER.value
         elif message == ND_SOLICITATION or message == ND_ADVERTISEMENT:

@@ -15,6 +15,7 @@ from __future__ import annotations
 import numpy as np
 
 from nfsleuth.compiled import NO, YES, ZERO, part
+from nfsleuth.trace.clocks import sample
 from nfsleuth.trace.connections import NFS_PORT, forget_record
 from nfsleuth.trace.flows import message_begins, message_ends, messages_lost
 from nfsleuth.trace.notes import note
@@ -41,6 +42,19 @@ def begin(s, k, sequence):
     cursor["phase"] = Phase.SYNCED.value
     cursor["next"] = sequence & SEQUENCE_MASK
     cursor["last_fragment"] = 1
+
+
+@part
+def payload(s, k, buf, transport_at, at, end, sequence, length):
+    """Take in the payload of a TCP packet of stream `k`: `length` bytes with number `sequence`, from buf[at] on.
+
+    Its TCP header begins at buf[transport_at], and it was captured up to buf[end]. Where a client's message begins, the
+    client's clock may be looked at.
+    """
+    met = s["control"][Control.MESSAGES]
+    segment(s, k, buf, at, min(end - at, length), sequence, length)
+    if k & 1 == s["conns"][k >> 1]["flip"] and s["control"][Control.MESSAGES] > met:
+        sample(s, k, buf, transport_at, at, end)
 
 
 @part

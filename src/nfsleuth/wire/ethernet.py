@@ -15,7 +15,7 @@ from __future__ import annotations
 import numpy as np
 
 from nfsleuth.compiled import part
-from nfsleuth.wire.fields import be16, be32, be48, le32
+from nfsleuth.wire.fields import be16, be32, be48, le32, u8
 from nfsleuth.wire.packet import Header
 
 LINK_NULL = 0
@@ -119,7 +119,7 @@ def _read_family(p, buf, at, end, link):
 def _read_version(p, buf, at, end):
     if end - at < 1:
         return Header.CUT
-    version = np.int64(buf[at]) >> 4
+    version = u8(buf, at) >> 4
     p["network_at"] = at
     if version == 4:
         p["ethertype"] = TYPE_IPV4

@@ -13,7 +13,7 @@ from __future__ import annotations
 import numpy as np
 
 from nfsleuth.compiled import part
-from nfsleuth.wire.fields import be16, be32, be64
+from nfsleuth.wire.fields import be16, be32, be64, u8
 from nfsleuth.wire.packet import Header
 
 PROTOCOL_HOP_BY_HOP = 0
@@ -44,11 +44,11 @@ def read_ipv4(p, buf, at, end, wire_end):
     """Fill the network fields of PACKET row `p`. Captured bytes end at `end`, the frame on the wire at `wire_end`."""
     if end - at < 20:
         return Header.CUT
-    header = (np.int64(buf[at]) & 0x0F) * 4
+    header = (u8(buf, at) & 0x0F) * 4
     total = be16(buf, at + 2)
     if total == 0:
         total = wire_end - at
-    if np.int64(buf[at]) >> 4 != 4 or header < 20 or total < header:
+    if u8(buf, at) >> 4 != 4 or header < 20 or total < header:
         return Header.MALFORMED
     fragment = be16(buf, at + 6)
     p["version"] = 4
@@ -56,8 +56,8 @@ def read_ipv4(p, buf, at, end, wire_end):
     p["fragment_at"] = (fragment & 0x1FFF) * 8
     p["fragment_more"] = (fragment >> 13) & 1
     p["df"] = (fragment >> 14) & 1
-    p["ttl"] = np.int64(buf[at + 8])
-    p["protocol"] = np.int64(buf[at + 9])
+    p["ttl"] = u8(buf, at + 8)
+    p["protocol"] = u8(buf, at + 9)
     p["source_hi"] = np.uint64(0)
     p["source_lo"] = MAPPED | np.uint64(be32(buf, at + 12))
     p["destination_hi"] = np.uint64(0)
@@ -72,7 +72,7 @@ def read_ipv6(p, buf, at, end, wire_end):
     """As `read_ipv4`, for IPv6 with its extension headers."""
     if end - at < 40:
         return Header.CUT
-    if np.int64(buf[at]) >> 4 != 6:
+    if u8(buf, at) >> 4 != 6:
         return Header.MALFORMED
     length = be16(buf, at + 4)
     p["version"] = 6
@@ -80,13 +80,13 @@ def read_ipv6(p, buf, at, end, wire_end):
     p["fragment_at"] = 0
     p["fragment_more"] = 0
     p["df"] = 0
-    p["ttl"] = np.int64(buf[at + 7])
+    p["ttl"] = u8(buf, at + 7)
     p["source_hi"] = be64(buf, at + 8)
     p["source_lo"] = be64(buf, at + 16)
     p["destination_hi"] = be64(buf, at + 24)
     p["destination_lo"] = be64(buf, at + 32)
     stop = at + 40 + length if length else wire_end
-    return _read_extensions(p, buf, np.int64(buf[at + 6]), at + 40, end, stop)
+    return _read_extensions(p, buf, u8(buf, at + 6), at + 40, end, stop)
 
 
 @part
@@ -101,13 +101,13 @@ def _read_extensions(p, buf, protocol, at, end, stop):
         if protocol == PROTOCOL_FRAGMENT:
             length = np.int64(8)
             p["fragment_at"] = be16(buf, at + 2) & 0xFFF8
-            p["fragment_more"] = np.int64(buf[at + 3]) & 1
+            p["fragment_more"] = u8(buf, at + 3) & 1
             p["fragment_id"] = be32(buf, at + 4)
         elif protocol == PROTOCOL_AH:
-            length = (np.int64(buf[at + 1]) + 2) * 4  # RFC 4302: counted in 32-bit words, less 2
+            length = (u8(buf, at + 1) + 2) * 4  # RFC 4302: counted in 32-bit words, less 2
         else:
-            length = (np.int64(buf[at + 1]) + 1) * 8
-        protocol = np.int64(buf[at])
+            length = (u8(buf, at + 1) + 1) * 8
+        protocol = u8(buf, at)
         at += length
         if at > stop:
             return Header.MALFORMED

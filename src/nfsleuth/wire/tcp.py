@@ -12,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 
 from nfsleuth.compiled import part
-from nfsleuth.wire.fields import be16, be32
+from nfsleuth.wire.fields import be16, be32, u8
 from nfsleuth.wire.packet import Header
 
 FIN, SYN, RST, ACK, ECE, CWR = 0x01, 0x02, 0x04, 0x10, 0x40, 0x80
@@ -41,14 +41,14 @@ def read_tcp(p, buf, end):
     at = p["transport_at"]
     if end - at < 20:
         return Header.CUT
-    header = (np.int64(buf[at + 12]) >> 4) * 4
+    header = (u8(buf, at + 12) >> 4) * 4
     if header < 20 or header > p["transport_length"]:
         return Header.MALFORMED
     p["source_port"] = be16(buf, at)
     p["destination_port"] = be16(buf, at + 2)
     p["sequence"] = be32(buf, at + 4)
     p["acknowledged"] = be32(buf, at + 8)
-    p["flags"] = np.int64(buf[at + 13])
+    p["flags"] = u8(buf, at + 13)
     p["window"] = be16(buf, at + 14)
     p["payload_at"] = at + header
     p["payload_length"] = p["transport_length"] - header
@@ -88,7 +88,7 @@ def read_syn_options(p, buf, end):
         p["options_bad"] = 1
     count = 0
     while at < stop and count < MOST_OPTIONS:
-        kind = np.int64(buf[at])
+        kind = u8(buf, at)
         nibble = kind if kind in (0, 1, 2, 3, 4, 5, 8) else OTHER_OPTION
         shift = np.uint64(4 * count)
         packed = (packed & ~(np.uint64(0xF) << shift)) | (np.uint64(nibble) << shift)
@@ -98,14 +98,14 @@ def read_syn_options(p, buf, end):
         if kind == OPTION_NOP:
             at += 1
             continue
-        length = np.int64(buf[at + 1]) if at + 1 < stop else np.int64(0)
+        length = u8(buf, at + 1) if at + 1 < stop else np.int64(0)
         if length < 2 or at + length > stop:
             p["options_bad"] = 1
             break
         if kind == OPTION_MSS and length == 4:
             p["mss"] = be16(buf, at + 2)
         elif kind == OPTION_SCALE and length == 3:
-            p["scale"] = np.int64(buf[at + 2])
+            p["scale"] = u8(buf, at + 2)
         elif kind == OPTION_TIMESTAMP and length == 10 and be32(buf, at + 2) == 0:
             p["timestamp_zero"] = 1
         at += length
