@@ -17,17 +17,18 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Mapping
-from typing import Any
+from functools import cached_property
+from typing import Any, TypeVar
 
 import numpy as np
 from msgspec import Struct
 
 from nfsleuth.clients.clock import Clock
 from nfsleuth.clients.columns import Column, Some, begins, combined, distinct, is_ordered, ordered, places, starts_of
-from nfsleuth.clients.facts import CLIENT_IDS_KEPT, CLOCKS_KEPT, ClientId, Facts, Seen, Syn, Traffic
+from nfsleuth.clients.facts import CLIENT_IDS_KEPT, CLOCKS_KEPT, ClientId, Facts, Seen, Sighting, Syn, Traffic
 from nfsleuth.clients.rates import Rates
 from nfsleuth.clients.sayings import BOOTS, Held, Numbers, Said
-from nfsleuth.clients.tally import Tally, tally
+from nfsleuth.clients.tally import tally
 from nfsleuth.clients.text import address_text, decode, decode_pair, mac_text, session_text
 from nfsleuth.clients.trace_facts import Kind, Strand, StrandKey, TraceFacts
 from nfsleuth.trace.tables import CLIENT, NO_MAC, SERVER, Flavor, Identity, Program, Version
@@ -70,6 +71,7 @@ FLAVORS = {
     Flavor.OTHER: "other",
 }
 
+V = TypeVar("V", bound=Hashable)
 Known = dict[str, list[Any]]  # fields of the `Facts` of each strand, by name
 Meaning = Callable[[Said], Hashable]
 # Identity rows that tell strands apart: which field of StrandKey each feeds, and with what.
@@ -99,27 +101,58 @@ FIELDS: dict[Identity, tuple[tuple[str, Meaning], ...]] = {
 }
 
 
-class _Columns(Struct):
-    """What every count over connections needs, int64[n] each: strand, frame and the span of time."""
+class _Columns(Struct, dict=True):
+    """What every count over connections needs, int64[n] each: strand, ascending from 0, frame and the span of time."""
 
     strand: Column
     frame: Column
     first: Column
     last: Column
 
-    def count(self, *parts: tuple[Column, Column]) -> Tally:
-        """`tally` of values; each part is (bool[n] which rows, n values)."""
-        where = [np.flatnonzero(which) for which, _ in parts]
-        values = [column[rows].astype(np.int64) for rows, (_, column) in zip(where, parts, strict=True)]
-        # Mostly it is one part of all rows, which need not be copied.
-        rows = slice(None) if len(where) == 1 and len(where[0]) == len(self.strand) else np.concatenate(where)
-        return tally(self.strand[rows], np.concatenate(values), self.frame[rows], self.first[rows], self.last[rows])
+    @cached_property
+    def starts(self) -> Column:
+        """int64[m]: where each strand begins."""
+        return starts_of(self.strand)
 
-    def count_bits(self, column: Column, bits: Iterable[int]) -> Tally:
-        """The same for each of `bits` that is set in `column`."""
-        there = int(np.bitwise_or.reduce(column))
-        bits = [bit for bit in bits if there & bit] or [0]  # 0: in no row
-        return self.count(*((column & bit != 0, np.full(len(column), bit)) for bit in bits))
+    @cached_property
+    def whole(self) -> list[Sighting]:
+        """All connections of each strand: how often and where a value was seen that they have in common."""
+        counted = tally(self.strand, np.zeros_like(self.strand), self.frame, self.first, self.last)
+        return list(counted.sightings(np.arange(len(self.starts))))
+
+    def seen(self, meaning: Callable[[int], V], *parts: tuple[Column, Column]) -> list[Seen[V]]:
+        """What each strand has seen; each part is (bool[n] which rows, n values). meaning: see `Tally.seen`."""
+        some = [(np.flatnonzero(which), column) for which, column in parts]
+        some = [(rows, column[rows].astype(np.int64)) for rows, column in some if len(rows)]
+        if not some:
+            return [Seen() for _ in self.starts]
+        if len(some) == 1 and len(some[0][0]) == len(self.strand):  # as mostly
+            values = some[0][1]
+            low, high = (bound.reduceat(values, self.starts) for bound in (np.minimum, np.maximum))
+            if (low == high).all():
+                return self._common(low, lambda value: (meaning(value),))
+            counted = tally(self.strand, values, self.frame, self.first, self.last)
+        else:
+            rows, values = (np.concatenate(columns) for columns in zip(*some, strict=True))
+            counted = tally(self.strand[rows], values, self.frame[rows], self.first[rows], self.last[rows])
+        return counted.seen(len(self.starts), meaning)
+
+    def seen_bits(self, names: Mapping[Any, V], column: Column) -> list[Seen[V]]:
+        """The same for each bit that is set in `column`, by its name."""
+        low, high = (bound.reduceat(column, self.starts) for bound in (np.bitwise_and, np.bitwise_or))
+        if (low == high).all():
+            return self._common(low, lambda value: [name for bit, name in names.items() if value & bit])
+        there = int(np.bitwise_or.reduce(high))
+        parts = ((column & bit != 0, np.full(len(column), bit)) for bit in names if there & bit)
+        return self.seen(names.__getitem__, *parts)
+
+    def _common(self, values: Column, meanings: Callable[[int], Iterable[V]]) -> list[Seen[V]]:
+        """What each strand has seen whose connections all have the same value, int64[m] `values`: nothing to count."""
+        said = values.tolist()
+        meant = {value: tuple(meanings(value)) for value in set(said)}
+        return [
+            Seen(dict.fromkeys(meant[value], sighting)) for value, sighting in zip(said, self.whole, strict=True)
+        ]
 
 
 class Batch:
@@ -172,10 +205,10 @@ class Batch:
             (self.servers[i], port)
             for i, port in zip(self.server[rows].tolist(), c["server_port"][rows].tolist(), strict=True)
         ]
-        macs = columns.count((served & (c["server_mac"] != NO_MAC), c["server_mac"]))
-        total.link.servers = columns.count((served, self.server)).seen(1, self.servers.__getitem__)[0]
-        total.link.server_macs = macs.seen(1, mac_text)[0]
-        total.endpoints = columns.count((asked, ports)).seen(1, where.__getitem__)[0]
+        macs = (served & (c["server_mac"] != NO_MAC), c["server_mac"])
+        (total.link.servers,) = columns.seen(self.servers.__getitem__, (served, self.server))
+        (total.link.server_macs,) = columns.seen(mac_text, macs)
+        (total.endpoints,) = columns.seen(where.__getitem__, (asked, ports))
 
     def _strands(self) -> tuple[list[StrandKey], Column]:
         """The keys of the batch, and int64[n] the number of each connection's key (-1: it counts for nothing)."""
@@ -248,31 +281,27 @@ class Batch:
         told = nfs | (carried & ANSWERED != 0)
         low, high, syn_ttl = c["ttl_min"][:, CLIENT], c["ttl_max"][:, CLIENT], c["syn_ttl"]
         mac, mac_last = c["client_mac"], c["client_mac_last"]
-        macs = columns.count((mac != NO_MAC, mac), ((mac_last != mac) & (mac_last != NO_MAC), mac_last))
-        ttls = columns.count(
+        macs = (mac != NO_MAC, mac), ((mac_last != mac) & (mac_last != NO_MAC), mac_last)
+        ttls = (
             (told & (low > 0), low),
             (told & (high != low), high),
             (told & (syn_ttl > 0) & (syn_ttl != low) & (syn_ttl != high), syn_ttl),
         )
-        programs = columns.count_bits(carried, PROGRAMS)
-        versions = columns.count_bits(c["versions"], VERSIONS)
-        flavors = columns.count_bits(c["flavors"], FLAVORS)
-        n = len(starts)
         # They may be those of NFS as well: nothing changes what was counted.
-        ports = columns.count((every, port)).seen(n, int)
+        ports = columns.seen(int, (every, port))
         return {
             "ports": ports,
-            "nfs_ports": ports if nfs.all() else columns.count((nfs, port)).seen(n, int),
-            "mount_ports": columns.count((carried & Program.MOUNT != 0, port)).seen(n, int),
-            "server_ports": columns.count((every, c["server_port"])).seen(n, int),
-            "servers": columns.count((every, self.server[rows])).seen(n, self.servers.__getitem__),
-            "transports": columns.count((every, c["transport"])).seen(n, lambda t: "tcp" if t == TCP else "udp"),
-            "macs": macs.seen(n, mac_text),
-            "ttls": ttls.seen(n, int),
-            "programs": programs.seen(n, lambda bit: PROGRAMS[Program(bit)]),
-            "versions": versions.seen(n, lambda bit: VERSIONS[Version(bit)]),
-            "flavors": flavors.seen(n, lambda bit: FLAVORS[Flavor(bit)]),
-            "syns": _syns(n, place, self.connections, rows),
+            "nfs_ports": ports if nfs.all() else columns.seen(int, (nfs, port)),
+            "mount_ports": columns.seen(int, (carried & Program.MOUNT != 0, port)),
+            "server_ports": columns.seen(int, (every, c["server_port"])),
+            "servers": columns.seen(self.servers.__getitem__, (every, self.server[rows])),
+            "transports": columns.seen(lambda t: "tcp" if t == TCP else "udp", (every, c["transport"])),
+            "macs": columns.seen(mac_text, *macs),
+            "ttls": columns.seen(int, *ttls),
+            "programs": columns.seen_bits(PROGRAMS, carried),
+            "versions": columns.seen_bits(VERSIONS, c["versions"]),
+            "flavors": columns.seen_bits(FLAVORS, c["flavors"]),
+            "syns": _syns(len(starts), place, self.connections, rows),
             **_sums(c, starts),
         }
 

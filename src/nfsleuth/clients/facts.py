@@ -12,6 +12,7 @@ from operator import add, attrgetter
 from typing import Any, Generic, TypeVar
 
 from msgspec import Struct, field
+from msgspec.structs import fields
 
 from nfsleuth.clients.clock import Clock
 from nfsleuth.clients.rates import Rates
@@ -23,8 +24,8 @@ V = TypeVar("V", bound=Hashable)
 T = TypeVar("T")
 
 
-class Sighting(Struct, gc=False):  # numbers, of which there are many: nothing for the garbage collector
-    """How often a value was seen, and where first."""
+class Sighting(Struct, frozen=True, gc=False):  # numbers, of which there are many: nothing for the garbage collector
+    """How often a value was seen, and where first. Values that were always seen together may have one in common."""
 
     count: int = 0
     frames: tuple[int, ...] = ()  # the smallest SAMPLES frame numbers
@@ -65,34 +66,18 @@ class Seen(Struct, Generic[V], gc=False):  # 27 of each client; values are text 
 
     def see(self, value: V, frame: int = 0, time: int = 0, count: int = 1) -> None:
         """Add `count` sightings of `value` in `frame` (0: frame not known) at `time` (ns)."""
+        sighting = Sighting(count, (frame,) if frame else (), time, time)
         have = self.sightings.get(value)
-        frames = (frame,) if frame else ()
-        if have is None:
-            self.sightings[value] = Sighting(count, frames, time, time)
-            if len(self.sightings) > 2 * MOST:
-                self._bound()
-            return
-        have.count += count
-        if frame and len(have.frames) < SAMPLES and frame not in have.frames:
-            have.frames = tuple(sorted((*have.frames, frame)))
-        have.first, have.last = min(have.first, time), max(have.last, time)
+        self.sightings[value] = sighting if have is None else have + sighting
+        if len(self.sightings) > 2 * MOST:
+            self._bound()
 
     def _bound(self) -> None:
         for value in sorted(self.sightings, key=repr)[MOST:]:
             self.others += self.sightings.pop(value).count
 
     def __add__(self, other: Seen[V]) -> Seen[V]:
-        return _all_seen((self, other))
-
-    def _take(self, other: Seen[V]) -> None:
-        """Add `other` to this one."""
-        mine = self.sightings
-        for value, sighting in other.sightings.items():
-            have = mine.get(value)
-            mine[value] = sighting if have is None else have + sighting
-        self.others += other.others
-        if len(mine) > MOST:
-            self._bound()
+        return _all_seen((self, other), _Sums())
 
     def __iter__(self) -> Iterator[V]:
         if len(self.sightings) < 2:
@@ -125,14 +110,30 @@ class Seen(Struct, Generic[V], gc=False):  # 27 of each client; values are text 
         return sum(s.count for s in self.sightings.values()) + self.others
 
 
-def _all_seen(parts: Sequence[Seen[V]]) -> Seen[V]:
+class _Sums(dict[tuple[Sighting, Sighting], Sighting]):
+    """Two sightings added up, once for all values that have them in common."""
+
+    def __missing__(self, pair: tuple[Sighting, Sighting]) -> Sighting:
+        self[pair] = total = pair[0] + pair[1]
+        return total
+
+
+def _all_seen(parts: Sequence[Seen[V]], sums: _Sums) -> Seen[V]:
     """One or more added up."""
     told = [part for part in parts if part.sightings or part.others]
     if len(told) < 2:  # as mostly
         return told[0] if told else parts[0]
-    total = Seen(told[0].sightings.copy(), told[0].others)
+    sightings = told[0].sightings.copy()
     for part in told[1:]:
-        total._take(part)
+        more = part.sightings
+        if sightings.keys().isdisjoint(more):  # as ports: nothing to add up
+            sightings.update(more)
+        else:
+            for value, sighting in more.items():
+                sightings[value] = sums[sightings[value], sighting] if value in sightings else sighting
+    total = Seen(sightings, sum([part.others for part in told]))
+    if len(sightings) > MOST:
+        total._bound()
     return total
 
 
@@ -238,25 +239,26 @@ class Facts(Struct):
         return merged((self, other))
 
 
-_ADDED = tuple(set(Facts.__struct_fields__) - {"address", "client_ids", "clocks", "first", "last"})
-_parts = attrgetter(*_ADDED)
+_SEEN = tuple(f.name for f in fields(Facts) if f.default_factory is Seen)
+_ADDED = tuple(f.name for f in fields(Facts) if f.name not in {*_SEEN, "address", "client_ids", "clocks", "first", "last"})
+_seen_of, _parts_of = attrgetter(*_SEEN), attrgetter(*_ADDED)
 
 
 def merged(parts: Sequence[Facts]) -> Facts:
     """One or more added up, faster than one after the other; `address` is that of the first."""
     if len(parts) == 1:
         return parts[0]
-    columns = zip(_ADDED, zip(*map(_parts, parts), strict=True), strict=True)
-    added: dict[str, Any] = {
-        name: _all_seen(values) if isinstance(values[0], Seen) else reduce(add, values) for name, values in columns
-    }
-    total = Facts(parts[0].address, **added)
+    sums = _Sums()
+    seen = [_all_seen(values, sums) for values in zip(*map(_seen_of, parts), strict=True)]
+    added = [reduce(add, values) for values in zip(*map(_parts_of, parts), strict=True)]
+    known: dict[str, Any] = dict(zip(_SEEN + _ADDED, seen + added, strict=True))
+    total = Facts(parts[0].address, **known)
     ids = {i for part in parts for i in part.client_ids}
     total.client_ids = tuple(sorted(ids, key=lambda c: (c.time, c.frame, c.owner, c.verifier))[:CLIENT_IDS_KEPT])
     total.clocks = tuple(sorted({clock for part in parts for clock in part.clocks})[:CLOCKS_KEPT])
-    seen = [part for part in parts if part.last]
-    total.first = min((part.first for part in seen), default=0)
-    total.last = max((part.last for part in seen), default=0)
+    timed = [part for part in parts if part.last]
+    total.first = min((part.first for part in timed), default=0)
+    total.last = max((part.last for part in timed), default=0)
     return total
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from heapq import nsmallest
 from itertools import compress, islice
 from typing import TypeVar
@@ -40,17 +40,19 @@ class Tally(Struct, frozen=True):
         meant = {number: meaning(number) for number in set(numbers)}
         values = list(map(meant.__getitem__, numbers))
         rows, values, others = self._bounded(rows, values, np.bincount(self.strands[rows], minlength=strands))
-        # Columns become lists as a whole: strands are many, and most have few values.
-        bounds = map(slice, np.where(rows > 0, self.ends[rows - 1], 0).tolist(), self.ends[rows].tolist())
-        counts, firsts, lasts = (column[rows].tolist() for column in (self.counts, self.first, self.last))
-        samples = map(self.samples.__getitem__, bounds)
-        sightings = zip(values, map(Sighting, counts, samples, firsts, lasts), strict=True)
+        sightings = zip(values, self.sightings(rows), strict=True)
         gather = dict if len(set(meant.values())) == len(meant) else _added
         sizes = np.bincount(self.strands[rows], minlength=strands).tolist()
         found = [Seen(gather(islice(sightings, size))) for size in sizes]
         for strand, count in others.items():
             found[strand].others = count
         return found
+
+    def sightings(self, rows: Column) -> Iterator[Sighting]:
+        """Of int64[n] `rows`. Columns become lists as a whole: strands are many, and most have few values."""
+        bounds = map(slice, np.where(rows > 0, self.ends[rows - 1], 0).tolist(), self.ends[rows].tolist())
+        counts, firsts, lasts = (column[rows].tolist() for column in (self.counts, self.first, self.last))
+        return map(Sighting, counts, map(self.samples.__getitem__, bounds), firsts, lasts)
 
     def _bounded(self, rows: Column, values: list[V], sizes: Column) -> tuple[Column, list[V], dict[int, int]]:
         """`rows` and their `values` without those beyond what `Seen` keeps, and counts of these by strand.
