@@ -13,7 +13,7 @@ A clock that stood still for a while (a paused guest, a suspended machine) shows
 from __future__ import annotations
 
 import math
-from itertools import pairwise
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -59,23 +59,36 @@ def measured(rows: np.ndarray, uids: np.ndarray, ports: np.ndarray) -> dict[int,
     mine = asked[ports[of[asked]] == rows["port"][asked]]
     mine = mine[np.lexsort((rows["frame"][mine], rows["time"][mine], of[mine]))]
     rows = rows.take(mine)  # faster than by an index
-    bounds = [*starts_of(rows["uid"]).tolist(), len(rows)]
-    fitted = ((fit(rows[start:end]), start) for start, end in pairwise(bounds))
-    return {int(rows[start]["uid"]): clock for clock, start in fitted if clock is not None}
+    starts = starts_of(rows["uid"])
+    clocks = zip(rows["uid"][starts].tolist(), _fitted(rows, starts), strict=True)
+    return {uid: clock for uid, clock in clocks if clock is not None}
 
 
 def fit(rows: np.ndarray) -> Clock | None:
     """CLOCK[n] of one clock, in order of time, as a `Clock`; None if they are too few or no clock's."""
-    if len(rows) < FEWEST or int(rows["time"][-1] - rows["time"][0]) < SHORTEST:
-        return None
-    time = (rows["time"] - rows["time"][0]) / 1e9
-    values = rows["value"].astype(np.int64)
-    steps = values[1:] - values[:-1]
-    ticks = np.zeros(len(rows), np.int64)
-    np.cumsum((steps + (1 << 31)) % (1 << 32) - (1 << 31), out=ticks[1:])  # across the wrap, back for late segments
-    hertz = _hertz(time, ticks)
-    if hertz is None:
-        return None
+    return next(_fitted(rows, np.arange(min(len(rows), 1))), None)
+
+
+def _fitted(rows: np.ndarray, starts: np.ndarray) -> Iterator[Clock | None]:
+    """`fit` of each of the clocks in CLOCK[n]: from one of int64[m] `starts` up to the next.
+
+    What most of them are turned down for is looked at for all at once.
+    """
+    counts = np.diff(starts, append=len(rows))
+    span = rows["time"][starts + counts - 1] - rows["time"][starts]
+    time = (rows["time"] - np.repeat(rows["time"][starts], counts)) / 1e9
+    steps = np.diff(rows["value"].astype(np.int64), prepend=0)
+    steps = (steps + (1 << 31)) % (1 << 32) - (1 << 31)  # across the wrap, back for late segments
+    ticks = np.cumsum(steps)
+    ticks -= np.repeat(ticks[starts], counts)
+    nominal = np.where((counts >= FEWEST) & (span >= SHORTEST), _hertz(time, ticks, counts), 0)
+    for start, count, hertz in zip(starts.tolist(), counts.tolist(), nominal.tolist(), strict=True):
+        mine = slice(start, start + count)
+        yield _clock(rows[mine], time[mine], ticks[mine], hertz) if hertz else None
+
+
+def _clock(rows: np.ndarray, time: np.ndarray, ticks: np.ndarray, hertz: int) -> Clock | None:
+    """The clock whose `ticks`, int64[n] at float64[n] `time` (s), were taken as CLOCK[n]; both begin with 0."""
     ahead = ticks / hertz - time
     breaks, pauses = _breaks(rows["time"], ahead)
     first, last = max(zip([0, *breaks], [*breaks, len(rows)], strict=True), key=lambda s: time[s[1] - 1] - time[s[0]])
@@ -95,17 +108,28 @@ def fit(rows: np.ndarray) -> Clock | None:
     )
 
 
-def _hertz(time: np.ndarray, ticks: np.ndarray) -> int | None:
-    """The nominal rate: of the middle one of the rates over half of the samples, so that a pause does not matter."""
-    half = len(time) // 2
-    apart = time[half:] - time[:-half]
-    forward = apart > 0
-    rates = (ticks[half:] - ticks[:-half])[forward] / apart[forward]
-    if not len(rates):
-        return None
-    rate = float(np.sort(rates)[len(rates) // 2])  # np.median would import numpy.ma, 5 % of a start
-    nearest = min(HERTZ, key=lambda hertz: abs(rate - hertz) / hertz)
-    return nearest if abs(rate - nearest) <= RIGHT * nearest else None
+def _hertz(time: np.ndarray, ticks: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """int64[m] the nominal rate of each clock, 0 if it has none; int64[m] `counts` samples of one follow each other.
+
+    It is that of the middle one of the rates over half of the samples, so that a pause does not matter.
+    """
+    of = np.repeat(np.arange(len(counts)), counts)
+    half = counts // 2
+    place = np.arange(len(time)) - np.repeat(np.cumsum(counts) - counts, counts)
+    early = np.flatnonzero(place < (counts - half)[of])
+    late = early + half[of[early]]
+    apart = time[late] - time[early]
+    forward = np.flatnonzero(apart > 0)
+    early, late = early[forward], late[forward]
+    rates = (ticks[late] - ticks[early]) / apart[forward]
+    known = np.bincount(of[early], minlength=len(counts))
+    some = np.flatnonzero(known)
+    middle = (np.cumsum(known) - known + known // 2)[some]
+    rate = rates[np.lexsort((rates, of[early]))[middle], np.newaxis]
+    nearest = np.array(HERTZ)[np.argmin(np.abs(rate - HERTZ) / HERTZ, axis=1)]
+    hertz = np.zeros(len(counts), np.int64)
+    hertz[some] = np.where(np.abs(rate[:, 0] - nearest) <= RIGHT * nearest, nearest, 0)
+    return hertz
 
 
 def _breaks(times: np.ndarray, ahead: np.ndarray) -> tuple[list[int], tuple[tuple[int, int], ...]]:
