@@ -29,7 +29,7 @@ from typing import NamedTuple
 import numpy as np
 from msgspec import Struct, field
 
-from nfsleuth.clients.columns import combined, ordered, starts_of
+from nfsleuth.clients.columns import Some, combined, ordered, starts_of
 from nfsleuth.clients.timeline import Timeline, timelines
 from nfsleuth.trace.tables import CLIENT, SERVER, Pace, Spent
 
@@ -238,40 +238,38 @@ def measured(table: np.ndarray) -> dict[int, Rates]:
     octets = np.maximum(lengths[:, CLIENT], lengths[:, SERVER])
     mean = np.where(writes, squares[:, CLIENT], squares[:, SERVER]) / octets
     size = np.clip(np.round(np.log2(mean)), SMALLEST, LARGEST).astype(np.int64)
-    keys = np.stack([rows["uid"], writes, size])
-    ranks = combined(tuple(keys))
-    order = ordered(ranks)  # rows are long: only columns are put in order
-    time = limits(rows)
-    amounts = np.column_stack([octets, time]).take(order, axis=0)
-    lines = timelines(keys[0, order], rows["begin"][order], rows["end"][order], amounts)
-    found = {uid: Rates({}, line) for uid, line in lines.items()}
+    keys = (rows["uid"], writes.astype(np.int64), size)
+    ranks = combined(keys)
+    order = ordered(ranks)
     starts = starts_of(ranks[order])
-    cells = _cells(rows, octets, time, order, starts)
-    for uid, operation, exponent, cell in zip(*keys[:, order[starts]].tolist(), cells, strict=True):
+    some = Some(rows, order)  # rows are long: only columns are put in order
+    amounts = np.column_stack([column[order] for column in (octets, *limits(rows))])
+    lines = timelines(some["uid"], some["begin"], some["end"], amounts)
+    found = {uid: Rates({}, line) for uid, line in lines.items()}
+    kinds = (key[order[starts]].tolist() for key in keys)
+    for uid, operation, exponent, cell in zip(*kinds, _cells(some, amounts, starts), strict=True):
         found[uid].cells[Kind(OPERATIONS[operation], 1 << exponent)] = cell
     return found
 
 
-def limits(rows: np.ndarray) -> np.ndarray:
-    """int64[n, 5] ns of each `Limit` in INTERVAL[n]."""
+def limits(rows: np.ndarray) -> tuple[np.ndarray, ...]:
+    """int64[n] ns of each `Limit` in INTERVAL[n]."""
     spent = rows["spent"]
     acks_steady, call_steady = (_steady(rows, way) for way in (Pace.ACKS, Pace.CALL))
     unacked = spent[:, Spent.UNACKED]
     trip = np.minimum(unacked, np.maximum(rows["shortest_ack"], 0) * rows["drains"])
     receiving = spent[:, Spent.WINDOW] + unacked - trip
     sending = spent[:, Spent.SEND]
-    time = np.zeros((len(rows), len(Limit)), np.int64)
-    time[:, Limit.CLIENT] = (
-        spent[:, Spent.TURN] + np.where(acks_steady, 0, receiving) + np.where(call_steady, 0, sending)
-    )
-    time[:, Limit.NETWORK] = spent[:, Spent.WIRE] + spent[:, Spent.RECOVERY] + trip
-    time[:, Limit.NETWORK] += np.where(acks_steady, receiving, 0) + np.where(call_steady, sending, 0)
+    paced = np.where(acks_steady, receiving, 0) + np.where(call_steady, sending, 0)
     server = spent[:, Spent.SERVER] + spent[:, Spent.SERVER_WINDOW]
-    slots = _slots(rows)
-    time[:, Limit.SERVER] = np.where(slots, 0, server)
-    time[:, Limit.SLOTS] = np.where(slots, server, 0)
-    time[:, Limit.APPLICATION] = spent[:, Spent.IDLE]
-    return time
+    slots = np.where(_slots(rows), server, 0)
+    return (
+        spent[:, Spent.TURN] + receiving + sending - paced,
+        spent[:, Spent.WIRE] + spent[:, Spent.RECOVERY] + trip + paced,
+        server - slots,
+        slots,
+        spent[:, Spent.IDLE],
+    )
 
 
 def main_limit(time: np.ndarray) -> np.ndarray:
@@ -306,29 +304,30 @@ def _slots(rows: np.ndarray) -> np.ndarray:
     return found
 
 
-def _cells(
-    rows: np.ndarray, octets: np.ndarray, time: np.ndarray, order: np.ndarray, starts: np.ndarray
-) -> Iterator[Cell]:
-    """INTERVAL[n] in one cell each: in the order of int64[n] `order`, all from one of `starts` up to the next."""
-    span = rows["end"] - rows["begin"]
+def _cells(rows: Some, amounts: np.ndarray, starts: np.ndarray) -> Iterator[Cell]:
+    """Columns of INTERVAL[n] in one cell each: all from one of `starts` up to the next.
+
+    amounts: int64[n, 6], bytes and the ns of each `Limit`.
+    """
+    octets, time = amounts[:, 0], amounts[:, 1:]
+    span, calls = rows["end"] - rows["begin"], rows["calls"]
     own = octets * 1e3 / np.maximum(time[:, Limit.CLIENT], LEAST_OWN * span)
     limit = main_limit(time)
-    spent = rows["spent"]
-    gaps = (spent[:, Spent.UNACKED] + spent[:, Spent.TURN] + spent[:, Spent.IDLE]) / 1e6 / rows["calls"]
+    spent = rows.table["spent"]
+    gaps = (spent[:, Spent.UNACKED] + spent[:, Spent.TURN] + spent[:, Spent.IDLE])[rows.rows] / 1e6 / calls
     counts = np.diff(starts, append=len(rows))
-    of = np.empty(len(rows), np.int64)
-    of[order] = np.repeat(np.arange(len(starts)), counts)
+    of = np.repeat(np.arange(len(starts)), counts)
     clients = limit == Limit.CLIENT
-    limited = (limit[:, None] == np.arange(len(Limit))).astype(np.int64)
+    limited = np.bincount(of * len(Limit) + limit, minlength=len(starts) * len(Limit)).reshape(-1, len(Limit))
     named = (rows[name] for name in ("acks", "acked", "zero_windows", "retransmitted"))
-    columns = (octets, rows["calls"], span, time, limited, *named)
-    sums = (np.add.reduceat(column.take(order, axis=0), starts) for column in columns)
+    whole, *sums = (np.add.reduceat(column, starts, axis=0).tolist() for column in (amounts, calls, span, *named))
     histograms = (
         _counted(of, octets * 1e3 / span, len(starts)),
         _counted(of, own, len(starts)),
         _counted(of[clients], own[clients], len(starts)),
         _counted(of, np.maximum(gaps, 1e-6), len(starts)),
     )
-    for amounts in zip(counts.tolist(), *(column.tolist() for column in sums), *histograms, strict=True):
-        intervals, size, calls, whole, times, mostly, *others = amounts
-        yield Cell(intervals, size, calls, whole, tuple(times), tuple(mostly), *others)
+    for intervals, (size, *times), mostly, asked, lasted, *others in zip(
+        counts.tolist(), whole, limited.tolist(), *sums, *histograms, strict=True
+    ):
+        yield Cell(intervals, size, asked, lasted, tuple(times), tuple(mostly), *others)
