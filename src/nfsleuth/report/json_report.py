@@ -7,6 +7,8 @@ States and groups stand for themselves: a `StrEnum` is text, and asking hundreds
 
 from __future__ import annotations
 
+import math
+from functools import lru_cache
 from typing import Any
 
 from nfsleuth.clients.rates import LIMITS, Cell, Histogram, Kind
@@ -16,7 +18,7 @@ from nfsleuth.verdict.model import Capture, Host, Pair, Report, Verdict, Weighed
 
 QUANTILES = {"p10": 0.1, "p50": 0.5, "p90": 0.9}
 MBPS = tuple(f"MBps_{name}" for name in QUANTILES)
-PLAIN, LARGE = 1e-4, 1e16  # between them, and at 0, Python and msgspec write a float alike
+PLAIN, LARGE = 1e-4, 1e16  # between them, and at 0, Python and msgspec write a float alike, whatever its sign
 
 IDENTIFY = "nfsleuth.identify/1"
 EXPLAIN = "nfsleuth.explain/1"
@@ -120,7 +122,7 @@ def _cell(kind: Kind, cell: Cell) -> dict[str, Any]:
         "bytes": cell.bytes,
         "calls": cell.calls,
         "MBps": _short(cell.rate),
-        "limited_by": {name: round(share, 4) for name, share in zip(LIMITS, cell.shares, strict=True)},
+        "limited_by": {name: rounded(share, 4) for name, share in zip(LIMITS, cell.shares, strict=True)},
         "client_limited": {
             "intervals": cell.client_limited,
             **dict(zip(MBPS, _quantiles(cell.limited_own), strict=True)),
@@ -149,14 +151,14 @@ def evidence(row: Weighed) -> dict[str, Any]:
         "rule": it.rule,
         "group": it.group,
         "says": it.says,
-        "weight": round(row.weight, 4),
+        "weight": rounded(row.weight, 4),
         "seen": it.seen,
         "frames": list(it.frames),
         "counted": it.counted,
         "why_not": it.why_not,
-        "toward": {state: round(nats, 4) for state, nats in it.toward.items()},
-        "platform": {name: round(nats, 4) for name, nats in it.platform.items()} if it.platform else {},
-        "virtual": it.virtual and round(it.virtual, 4),  # 0 of most rows
+        "toward": {state: rounded(nats, 4) for state, nats in it.toward.items()},
+        "platform": {name: rounded(nats, 4) for name, nats in it.platform.items()} if it.platform else {},
+        "virtual": it.virtual and rounded(it.virtual, 4),  # 0 of most rows
         "host": it.host or None,
         "source": it.source,
     }
@@ -182,13 +184,13 @@ def pair(two: Pair) -> dict[str, Any]:
     """Two clients and the signs about them; weights are nats for one host, negative for two."""
     return {
         "clients": [two.a, two.b],
-        "weight": round(two.weight, 4),
+        "weight": rounded(two.weight, 4),
         "probability": rounded(two.probability),
         "signs": [
             {
                 "rule": sign.rule,
                 "says": sign.says,
-                "weight": round(sign.weight, 4),
+                "weight": rounded(sign.weight, 4),
                 "seen": sign.seen,
                 "frames": list(sign.frames),
                 "source": sign.source,
@@ -208,7 +210,8 @@ def host(shared: Host) -> dict[str, Any]:
     }
 
 
+@lru_cache(maxsize=4096, typed=True)  # clients of one kind have weights and probabilities in common: a fifth of the time
 def rounded(value: float, digits: int = 6) -> float:
     """Six digits of a probability: more would pretend to a knowledge that no weight has. `Spelled` where need be."""
     number = round(value, digits)
-    return number if PLAIN <= number < LARGE or not number else Spelled(number)
+    return Spelled(number) if 0 < abs(number) < PLAIN or LARGE <= abs(number) < math.inf else number
