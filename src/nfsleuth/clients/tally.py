@@ -50,9 +50,13 @@ class Tally(Struct, frozen=True):
 
     def sightings(self, rows: Column) -> Iterator[Sighting]:
         """Of int64[n] `rows`. Columns become lists as a whole: strands are many, and most have few values."""
-        bounds = map(slice, np.where(rows > 0, self.ends[rows - 1], 0).tolist(), self.ends[rows].tolist())
+        if len(rows) == len(self.ends) == len(self.samples) and (np.diff(self.ends) == 1).all():
+            samples: Iterable[tuple[int, ...]] = zip(self.samples, strict=True)  # one each, as of ports
+        else:
+            bounds = map(slice, np.where(rows > 0, self.ends[rows - 1], 0).tolist(), self.ends[rows].tolist())
+            samples = map(self.samples.__getitem__, bounds)
         counts, firsts, lasts = (column[rows].tolist() for column in (self.counts, self.first, self.last))
-        return map(Sighting, counts, map(self.samples.__getitem__, bounds), firsts, lasts)
+        return map(Sighting, counts, samples, firsts, lasts)
 
     def _bounded(self, rows: Column, values: list[V], sizes: Column) -> tuple[Column, list[V], dict[int, int]]:
         """`rows` and their `values` without those beyond what `Seen` keeps, and counts of these by strand.
