@@ -150,9 +150,7 @@ class _Columns(Struct, dict=True):
         """What each strand has seen whose connections all have the same value, int64[m] `values`: nothing to count."""
         said = values.tolist()
         meant = {value: tuple(meanings(value)) for value in set(said)}
-        return [
-            Seen(dict.fromkeys(meant[value], sighting)) for value, sighting in zip(said, self.whole, strict=True)
-        ]
+        return [Seen(dict.fromkeys(meant[value], sighting)) for value, sighting in zip(said, self.whole, strict=True)]
 
 
 class Batch:

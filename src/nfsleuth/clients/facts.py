@@ -240,7 +240,8 @@ class Facts(Struct):
 
 
 _SEEN = tuple(f.name for f in fields(Facts) if f.default_factory is Seen)
-_ADDED = tuple(f.name for f in fields(Facts) if f.name not in {*_SEEN, "address", "client_ids", "clocks", "first", "last"})
+_APART = {*_SEEN, "address", "client_ids", "clocks", "first", "last"}
+_ADDED = tuple(f.name for f in fields(Facts) if f.name not in _APART)
 _seen_of, _parts_of = attrgetter(*_SEEN), attrgetter(*_ADDED)
 
 

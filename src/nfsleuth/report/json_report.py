@@ -210,7 +210,7 @@ def host(shared: Host) -> dict[str, Any]:
     }
 
 
-@lru_cache(maxsize=4096, typed=True)  # clients of one kind have weights and probabilities in common: a fifth of the time
+@lru_cache(maxsize=4096, typed=True)  # clients of one kind have them in common, and `round` takes four times as long
 def rounded(value: float, digits: int = 6) -> float:
     """Six digits of a probability: more would pretend to a knowledge that no weight has. `Spelled` where need be."""
     number = round(value, digits)
