@@ -77,9 +77,8 @@ def _fitted(rows: np.ndarray, starts: np.ndarray) -> Iterator[Clock | None]:
     counts = np.diff(starts, append=len(rows))
     span = rows["time"][starts + counts - 1] - rows["time"][starts]
     time = (rows["time"] - np.repeat(rows["time"][starts], counts)) / 1e9
-    steps = np.diff(rows["value"].astype(np.int64), prepend=0)
-    steps = (steps + (1 << 31)) % (1 << 32) - (1 << 31)  # across the wrap, back for late segments
-    ticks = np.cumsum(steps)
+    steps: np.ndarray = np.diff(rows["value"].astype(np.int64), prepend=0)
+    ticks = np.cumsum((steps + (1 << 31)) % (1 << 32) - (1 << 31))  # across the wrap, back for late segments
     ticks -= np.repeat(ticks[starts], counts)
     nominal = np.where((counts >= FEWEST) & (span >= SHORTEST), _hertz(time, ticks, counts), 0)
     for start, count, hertz in zip(starts.tolist(), counts.tolist(), nominal.tolist(), strict=True):
