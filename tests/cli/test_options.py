@@ -14,7 +14,7 @@ from nfsleuth.report.json_report import rounded
 # characters, DEL.
 TEXT = st.text(st.characters(), max_size=8) | st.sampled_from(["\x1b[2J", "\x9b2J", "\x7f", "\ud800", "\U0001f980", ""])
 NUMBERS = st.integers() | st.floats()
-ROUNDED = st.builds(rounded, st.floats(0, 1) | st.floats(0, 1e300), st.sampled_from([3, 6]))  # rates, probabilities
+ROUNDED = st.builds(rounded, st.floats(-1, 1) | st.floats(0, 1e300), st.sampled_from([3, 4, 6]))  # rates, weights, ...
 
 
 def documents(numbers):

@@ -142,6 +142,22 @@ def test_only_rows_from_the_clients_port_count():
     assert measured(rows, {}) == measured(rows, {0: 1}) == measured(rows[:0], {0: 777}) == {}
 
 
+def test_many_clocks_are_each_as_one_alone():
+    each = {
+        3: samples(40, seed=1),
+        5: samples()[:10],
+        8: samples(-7, hertz=250, pauses=((110, 3.0),), seed=2),
+        9: samples(hertz=700),
+        20: samples(12, hertz=100, count=77, seed=3),
+    }
+    for uid, rows in each.items():
+        rows["uid"] = uid
+    rows = np.random.default_rng(4).permutation(np.concatenate(list(each.values())))
+    alone = {uid: fit(rows) for uid, rows in each.items()}
+    assert [uid for uid, clock in alone.items() if clock] == [3, 8, 20]
+    assert measured(rows, dict.fromkeys(each, 777)) == {uid: clock for uid, clock in alone.items() if clock}
+
+
 def clock(n: int) -> Clock:
     return Clock(n / 10, 5.0, BEGIN, 10**11, 1000, 100, n, ())
 
