@@ -109,8 +109,9 @@ class Reader:
         source = self.source
         source.frames += rows
         source.bytes = self._stream.stored if self._stream.size is None else self._stream.size
-        if self._span[0] <= self._span[1]:
-            source.first, source.last = int(self._span[0]), int(self._span[1])
+        first, last = self._span.tolist()
+        if first <= last:
+            source.first, source.last = first, last
 
     def _read_on(self, need: int) -> bool:
         """Read once, after what is left in the buffer; False at the end of the file.

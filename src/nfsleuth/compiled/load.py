@@ -28,6 +28,7 @@ Kind = tuple[str, Any, int]  # ("array", dtype, dimensions), ("record", dtype, 0
 FORMAT = 2  # of the files in the cache
 # On Linux: vendor, family and model of the processor, and every feature of it that the kernel knows of, by number.
 PROCESSOR = "/sys/devices/system/cpu/modalias"
+UNFIT = object()  # what machine code returns that is not for the dtypes of these arguments
 _LOADING = threading.Lock()  # LLVM's linker is used by one thread at a time, and what is damaged is built by one
 
 
@@ -88,18 +89,20 @@ class Entry:
     def __init__(self, module: str, name: str) -> None:
         self.module = module
         self.__name__ = name
-        self._bound: dict[tuple[Any, ...], tuple[Callable[[Sequence[Any]], Any], tuple[Kind, ...]]] = {}
+        # By the types of arguments; machine code for one of them knows which dtypes it is for.
+        self._bound: dict[tuple[type, ...], list[Callable[[Sequence[Any]], Any]]] = {}
 
     def __call__(self, *args: Any) -> Any:
         """Run the machine code; it is loaded, or compiled, the first time."""
-        key = tuple(id(a.dtype) if isinstance(a, (np.ndarray, np.void)) else type(a) for a in args)
-        bound = self._bound.get(key)
-        if bound is None:
-            kinds = tuple(kind_of(a) for a in args)
-            with _LOADING:
-                # The kinds are kept: their dtypes must not be freed while their ids stand for them.
-                bound = self._bound[key] = (_load(self, kinds), kinds)
-        return bound[0](args)
+        types = tuple(map(type, args))
+        for call in self._bound.get(types, ()):
+            result = call(args)
+            if result is not UNFIT:
+                return result
+        with _LOADING:
+            call = _load(self, tuple(map(kind_of, args)))
+            self._bound.setdefault(types, []).append(call)
+        return call(args)
 
     @property
     def qualified(self) -> str:
@@ -235,9 +238,12 @@ def _load(entry: Entry, kinds: Sequence[Kind]) -> Callable[[Sequence[Any]], Any]
     else:
         address = _link(code, **about["object"])
     types: list[Any] = [ctypes.c_void_p]
-    for kind, _, dimensions in kinds:
+    # Arrays and records: where each is among the arguments, what it must be, what finds its bytes. The last one first.
+    tables: list[tuple[int, Any, int, Callable[[Any], int]]] = []
+    for at, (kind, dtype, dimensions) in enumerate(kinds, 1):
         if kind in ("array", "record"):
             types += [ctypes.c_void_p] + [ctypes.c_int64] * dimensions
+            tables.insert(0, (at, dtype, dimensions, _array_address if kind == "array" else _record_address))
         else:
             types.append(ctypes.c_bool if kind == "bool" else ctypes.c_int64)
     native = ctypes.CFUNCTYPE(None, *types)(address)
@@ -245,31 +251,50 @@ def _load(entry: Entry, kinds: Sequence[Kind]) -> Callable[[Sequence[Any]], Any]
     results = ctypes.c_int64 * max(returns or 1, 1)
 
     def call(args: Sequence[Any]) -> Any:
+        """What the kernel returns, or `UNFIT`. args: of the types that `kinds` were told from."""
         out = results()  # of this call alone: other threads may be in the same kernel
-        flat: list[Any] = [ctypes.addressof(out)]
-        for argument in args:
-            if isinstance(argument, np.ndarray):
-                flat.append(argument.ctypes.data)
-                flat += argument.shape
-            elif isinstance(argument, np.void):
-                flat.append(_address(argument))
-            else:
-                flat.append(argument)
-        native(*flat)
+        words = [out, *args]
+        for at, dtype, dimensions, find in tables:  # each becomes several words: what comes before it keeps its place
+            table = words[at]
+            if table.dtype is not dtype or table.ndim != dimensions:
+                return UNFIT
+            words[at : at + 1] = (find(table), *table.shape)
+        native(*words)
         if returns is None:
             return None
-        return out[0] if returns == 0 else tuple(out)
+        return out[0] if returns == 0 else tuple(out[:])
 
     return call
 
 
-def _address(record: np.void) -> int:
-    """Where a record lies. Asking the array that it is the only element of is much cheaper than asking the record."""
-    owner = record.base
-    if isinstance(owner, np.ndarray) and owner.size == 1 and owner.dtype is record.dtype:
-        return owner.ctypes.data
-    address: int = record.__array_interface__["data"][0]
-    return address
+def _finder(head: int, sample: Any) -> Callable[[Any], int]:
+    """A function that finds the bytes of an array or a record: it looks into the object.
+
+    NumPy's own ways make several objects, which takes 1.5 us for each argument of each call. The address is a field of
+    the object (`PyArrayObject_fields` in NumPy's ndarraytypes.h, `PyVoidScalarObject` in arrayscalars.h) behind `head`
+    bytes, and `id` is where CPython has the object. Whether that is so here is tried with `sample`.
+    """
+
+    class Fields(ctypes.Structure):
+        _fields_ = (("head", ctypes.c_char * head), ("data", ctypes.c_void_p))
+
+    fields_at = Fields.from_address
+
+    def look(table: Any) -> int:
+        found: int = fields_at(id(table)).data
+        return found
+
+    def ask(table: Any) -> int:
+        found: int = table.__array_interface__["data"][0]
+        return found
+
+    return look if look(sample) == ask(sample) else ask
+
+
+_OBJECT_HEAD = object.__basicsize__
+_VAR_HEAD = _OBJECT_HEAD + ctypes.sizeof(ctypes.c_ssize_t)  # PyObject_VAR_HEAD: objects that state how long they are
+_array_address = _finder(_OBJECT_HEAD, np.empty(1))
+_record_address = _finder(_VAR_HEAD, np.empty(1, [("number", np.int64)])[0])
 
 
 @cache
