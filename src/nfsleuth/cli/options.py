@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -243,15 +244,17 @@ def json_text(value: object, *, reported: bool = False) -> str:
     """`value` as lines of JSON in ASCII; what ASCII lacks, and control characters, are escaped.
 
     reported: it is a document of `report.json_report`. Of such numbers, and of ASCII, msgspec makes the text that
-    Python makes, in a third of the time.
+    Python makes, in a third of the time, and without the 3 ms that importing json takes.
     """
     import msgspec
 
     if reported:
         with suppress(UnicodeEncodeError, OverflowError):  # lone surrogates, of a file's name; more than 64 bits
             data = msgspec.json.encode(value, enc_hook=_spelled)
-            if data.isascii() and b"\x7f" not in data:
-                return msgspec.json.format(data, indent=2).decode() + "\n"
+            text = msgspec.json.format(data, indent=2).decode()
+            if not data.isascii() or b"\x7f" in data:
+                text = re.sub(r"[^\x00-\x7e]", _escaped, text)  # such characters are nowhere but in strings
+            return text + "\n"
     import json
 
     text = json.dumps(value)
@@ -260,6 +263,12 @@ def json_text(value: object, *, reported: bool = False) -> str:
         return msgspec.json.format(text, indent=2) + "\n"
     except msgspec.DecodeError:  # NaN or infinity, of which JSON knows nothing
         return json.dumps(value, indent=2) + "\n"
+
+
+def _escaped(character: re.Match[str]) -> str:
+    """As json.dumps writes it: \\u and 4 digits for each unit of UTF-16 (RFC 8259 section 7)."""
+    units = character[0].encode("utf-16-be").hex()
+    return "".join(f"\\u{units[at : at + 4]}" for at in range(0, len(units), 4))
 
 
 def _spelled(number: Spelled) -> Raw:
