@@ -15,9 +15,10 @@ from nfsleuth.trace import shortcut
 from nfsleuth.trace.state import Budget
 from nfsleuth.trace.tracker import Tracker
 from packets import Conversation
-from tracking import ORDINARY, track
+from tracking import track
 
 LINK_SLL = 113
+FEW = Budget(connections=4, pending=1 << 10, neighbours=1 << 6)
 TTL, WINDOW, FLAGS, SOURCE_MAC = 22, 48, 47, 6  # bytes of a frame: Ethernet, IPv4 and TCP without options
 
 
@@ -70,15 +71,12 @@ def test_what_goes_the_short_way():
     talk.send(0, p.record(p.call(1, p.NFS, 3, 6, p.read3(count=60_000), credential=p.auth_sys())))
     talk.send(1, p.record(p.reply(1, p.read3_results(b"U" * 60_000))))
     talk.raw(0)
-    tracker = Tracker(budget=ORDINARY)
+    tracker = Tracker(budget=FEW)
     ways = []
     for frame in talk.frames:
         part = p.chunk([frame])
-        ways.append(shortcut.goes_on(tracker._state, part.buffer, 0, len(part.buffer)))
-        if ways[-1] == shortcut.LONG:
-            tracker.feed(part)
-        elif ways[-1] >= shortcut.READ:
-            shortcut.read(tracker._state, ways[-1] - shortcut.READ, part.buffer, 0, len(part.buffer))
+        ways.append(shortcut.goes_on(tracker._state.copy(), part.buffer, 0, len(part.buffer)))
+        tracker.feed(part)
     segments = -(-60_000 // 1448)
     client, server = shortcut.READ, shortcut.READ + 1
     opening = [*[shortcut.LONG] * 3, client, server]
@@ -96,7 +94,6 @@ def test_a_connection_that_made_room_for_another_is_not_known_any_more():
         talk.send(1, p.record(p.reply(1, p.read3_results(b"U" * 30_000))))
         talks.append(talk.frames)
     frames = [replace(f, time=i) for i, f in enumerate(f for turn in zip(*talks, strict=True) for f in turn)]
-    few = Budget(connections=4, pending=1 << 10, neighbours=1 << 6)
-    seen = track(frames, budget=few)
-    assert comparable(seen) == comparable(track([cooked(f) for f in frames], budget=few))
+    seen = track(frames, budget=FEW)
+    assert comparable(seen) == comparable(track([cooked(f) for f in frames], budget=FEW))
     assert seen.odd["connections_dropped"] > 0
