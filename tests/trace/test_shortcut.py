@@ -6,6 +6,7 @@ from __future__ import annotations
 import random
 from dataclasses import replace
 
+import pytest
 from conversations import SHAPES, frames_of
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,10 +16,9 @@ from nfsleuth.trace import shortcut
 from nfsleuth.trace.state import Budget
 from nfsleuth.trace.tracker import Tracker
 from packets import Conversation
-from tracking import track
+from tracking import ORDINARY, track
 
 LINK_SLL = 113
-FEW = Budget(connections=4, pending=1 << 10, neighbours=1 << 6)
 TTL, WINDOW, FLAGS, SOURCE_MAC = 22, 48, 47, 6  # bytes of a frame: Ethernet, IPv4 and TCP without options
 
 
@@ -68,23 +68,23 @@ def test_both_ways_give_the_same_rows(shape, swaps, repeats, snaplen, seed):
 def test_what_goes_the_short_way():
     """All but the first frame of each side: payload is read where a message begins or ends, and passed over between."""
     talk = Conversation().handshake()
-    talk.send(0, p.record(p.call(1, p.NFS, 3, 6, p.read3(count=60_000), credential=p.auth_sys())))
-    talk.send(1, p.record(p.reply(1, p.read3_results(b"U" * 60_000))))
+    talk.send(0, p.record(p.call(1, p.NFS, 3, 6, p.read3(count=15_000), credential=p.auth_sys())))
+    talk.send(1, p.record(p.reply(1, p.read3_results(b"U" * 15_000))))
     talk.raw(0)
-    tracker = Tracker(budget=FEW)
     ways = []
-    for frame in talk.frames:
-        part = p.chunk([frame])
-        ways.append(shortcut.goes_on(tracker._state.copy(), part.buffer, 0, len(part.buffer)))
-        tracker.feed(part)
-    segments = -(-60_000 // 1448)
+    for i, frame in enumerate(talk.frames):
+        tracker, part = Tracker(budget=ORDINARY), p.chunk([frame])
+        tracker.feed(p.chunk(talk.frames[:i]))
+        ways.append(shortcut.goes_on(tracker._state, part.buffer, 0, len(part.buffer)))
+    segments = -(-15_000 // 1448)
     client, server = shortcut.READ, shortcut.READ + 1
     opening = [*[shortcut.LONG] * 3, client, server]
     assert ways == [*opening, *[shortcut.PASSED] * (segments - 2), server, shortcut.PASSED]
-    row = tracker.finish()[-1].connections[0]
+    row = track(talk.frames).connections[0]
     assert list(row["frames"]) == [3 + 1, 1 + segments]
 
 
+@pytest.mark.slow
 def test_a_connection_that_made_room_for_another_is_not_known_any_more():
     """More conversations than the table holds, in turn: each frame meets rows of connections that are gone."""
     talks = []
@@ -94,6 +94,7 @@ def test_a_connection_that_made_room_for_another_is_not_known_any_more():
         talk.send(1, p.record(p.reply(1, p.read3_results(b"U" * 30_000))))
         talks.append(talk.frames)
     frames = [replace(f, time=i) for i, f in enumerate(f for turn in zip(*talks, strict=True) for f in turn)]
-    seen = track(frames, budget=FEW)
-    assert comparable(seen) == comparable(track([cooked(f) for f in frames], budget=FEW))
+    few = Budget(connections=4, pending=1 << 10, neighbours=1 << 6)
+    seen = track(frames, budget=few)
+    assert comparable(seen) == comparable(track([cooked(f) for f in frames], budget=few))
     assert seen.odd["connections_dropped"] > 0
