@@ -56,10 +56,9 @@ def test_identify_loads_no_library_that_it_does_not_need(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere LLVM links what is compiled")
-@pytest.mark.parametrize(
-    "capture", ["reads.pcap.zst", "office.pcapng"]
-)  # one compressed, one that prints more than ASCII
+@pytest.mark.parametrize("capture", ["reads.pcap.zst", "office.pcapng"])
 def test_with_machine_code_it_needs_neither_llvm_nor_the_sources_of_kernels(capture):
+    """Of two captures: one is compressed, of the other more than ASCII is printed."""
     assert loaded("object", CAPTURES / capture)  # compiles
     modules = loaded("object", CAPTURES / capture)
     assert not modules & (HEAVY | OTHERS | COMPILED)

@@ -253,7 +253,7 @@ def measured(table: np.ndarray) -> dict[int, Rates]:
 
 
 def limits(rows: np.ndarray) -> tuple[np.ndarray, ...]:
-    """int64[n] ns of each `Limit` in INTERVAL[n]."""
+    """int64[n] ns of each `Limit`, in their order, in INTERVAL[n]."""
     spent = rows["spent"]
     acks_steady, call_steady = (_steady(rows, way) for way in (Pace.ACKS, Pace.CALL))
     unacked = spent[:, Spent.UNACKED]

@@ -93,12 +93,12 @@ def compile_kernel(
 
     module = llvm.parse_assembly(compiled.inspect_llvm())
     symbol = compiled.native_name
-    # Numba names a part after a number that it gave to its record type in this process. In another object file the same
-    # name may stand for another layout, so no name but the entry's leaves this one.
     apart = {overload.fndesc.llvm_func_name for kept in APART for overload in kept.overloads.values()}
     for value in module.functions:
         if value.name in apart and not value.is_declaration:
             value.add_function_attribute("noinline")
+    # Numba names a part after a number that it gave to its record type in this process. In another object file the same
+    # name may stand for another layout, so no name but the entry's leaves this one.
     for value in (*module.functions, *module.global_variables):
         if not value.is_declaration and value.name != symbol:
             value.linkage = "internal"

@@ -40,7 +40,6 @@ from nfsleuth.wire import ethernet, ip, rpc, tcp
 from nfsleuth.wire.packet import Header
 
 SYN_DF, SYN_ID, SYN_ECN, SYN_BAD_OPTIONS, SYN_TIMESTAMP_ZERO = 1, 2, 4, 8, 16  # CONNECTION.syn_flags
-_AHEAD = np.uint64(AHEAD)
 LATE_SYN = 1 << 16  # bytes that may have been seen before the SYN of a connection
 TUNNEL_PORTS = (4789, 6081)  # VXLAN (RFC 7348), Geneve (RFC 8926)
 
@@ -59,7 +58,7 @@ def advance(s, buf, frames, first, ending):
     for n in range(first, len(frames)):
         i = np.uint64(n)  # signed, each index would be asked if it is negative
         if n + AHEAD < len(frames):
-            coming = frames[i + _AHEAD]["offset"]
+            coming = frames[np.uint64(n + AHEAD)]["offset"]
             touch(buf, coming)
             touch(buf, coming + shortcut.LEAST)
         frame = frames[i]

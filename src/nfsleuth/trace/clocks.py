@@ -1,8 +1,8 @@
 """A client's TCP timestamps: now and then one becomes a CLOCK row, for whoever wants to know how fast its clock runs.
 
-TSval (RFC 7323 section 3.2) is the sender's clock in ticks. It is taken where a message of the client begins, and at
-most once in `STEP` at first, then after each `OCTAVE` samples half as
-often: a connection gives some 50 samples by the first seconds, some 1400 by a day, and always both of its ends.
+TSval (RFC 7323 section 3.2) is the sender's clock in ticks. It is taken where a message of the client begins, at most
+once in `STEP` at first, then after each `OCTAVE` samples half as often: a connection gives some 50 samples by the first
+seconds, some 1400 by a day, and always both of its ends.
 """
 
 from __future__ import annotations

@@ -20,10 +20,18 @@ from nfsleuth.trace.stream import payload
 from nfsleuth.wire import tcp
 from nfsleuth.wire.fields import be16, be32, be64, u8
 
-LEAST = 14 + 20 + 20  # bytes of the three headers without options
+NETWORK, TRANSPORT = 14, 14 + 20  # where the headers of a frame begin
+LEAST = TRANSPORT + 20  # bytes of the three headers without options
 VERSION_LENGTH = 0x45  # IPv4 without options
 FRAGMENT_TTL_PROTOCOL = 0x3FFF_FFFF  # of 32 bits, without "don't fragment" and the bit that is reserved
 LONG, PASSED, READ = np.int64(0), np.int64(1), np.int64(2)  # what becomes of a frame, see `goes_on`
+
+
+@part
+def _lengths(buf, at):
+    """Bytes of the TCP header and of the payload of the frame at buf[at], by the headers."""
+    header = (u8(buf, at + TRANSPORT + 12) >> 4) * 4
+    return header, be16(buf, at + NETWORK + 2) - 20 - header
 
 
 @part
@@ -34,7 +42,7 @@ def goes_on(s, buf, at, end):
     """
     if end - at < LEAST:
         return LONG
-    network, transport = at + 14, at + 34
+    network, transport = at + NETWORK, at + TRANSPORT
     addresses, ports = be64(buf, network + 12), be32(buf, transport)
     row = s["recent"][place(s, addresses, ports)]
     if row["addresses"] != addresses or row["ports"] != ports or row["mac_type"] != be64(buf, at + 6):
@@ -43,14 +51,12 @@ def goes_on(s, buf, at, end):
     cursor = s["cursors"][k]
     conn = s["conns"][k >> np.uint64(1)]
     side = np.int64(k & np.uint64(1))
-    offset_flags, window = be16(buf, transport + 12), be16(buf, transport + 14)
-    header = (offset_flags >> 12) * 4
-    length = be16(buf, network + 2) - 20 - header
-    sequence = be32(buf, transport + 4)
+    header, length = _lengths(buf, at)
+    sequence, window = be32(buf, transport + 4), be16(buf, transport + 14)
     if (
         u8(buf, network) != VERSION_LENGTH
         or be32(buf, network + 6) & FRAGMENT_TTL_PROTOCOL != row["ttl_protocol"]
-        or offset_flags & 0xF7 != tcp.ACK
+        or u8(buf, transport + 13) & 0xF7 != tcp.ACK
         or header < 20
         or length < 0
         or window == 0
@@ -78,7 +84,6 @@ def goes_on(s, buf, at, end):
 @apart
 def read(s, k, buf, at, end):
     """Take in the payload of the frame buf[at:end], whose headers went the short way, of stream `k`."""
-    transport = at + 34
-    header = (u8(buf, transport + 12) >> 4) * 4
-    length = be16(buf, at + 16) - 20 - header
+    transport = at + TRANSPORT
+    header, length = _lengths(buf, at)
     payload(s, k, buf, transport, transport + header, end, be32(buf, transport + 4), length)
