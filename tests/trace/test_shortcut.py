@@ -13,10 +13,9 @@ from hypothesis import strategies as st
 
 import packets as p
 from nfsleuth.trace import shortcut
-from nfsleuth.trace.state import Budget
 from nfsleuth.trace.tracker import Tracker
 from packets import Conversation
-from tracking import ORDINARY, track
+from tracking import ORDINARY, SMALL, track
 
 LINK_SLL = 113
 TTL, WINDOW, FLAGS, SOURCE_MAC = 22, 48, 47, 6  # bytes of a frame: Ethernet, IPv4 and TCP without options
@@ -73,7 +72,7 @@ def test_what_goes_the_short_way():
     talk.raw(0)
     ways = []
     for i, frame in enumerate(talk.frames):
-        tracker, part = Tracker(budget=ORDINARY), p.chunk([frame])
+        tracker, part = Tracker(keep_calls=True, budget=ORDINARY), p.chunk([frame])
         tracker.feed(p.chunk(talk.frames[:i]))
         ways.append(shortcut.goes_on(tracker._state, part.buffer, 0, len(part.buffer)))
     segments = -(-15_000 // 1448)
@@ -88,13 +87,14 @@ def test_what_goes_the_short_way():
 def test_a_connection_that_made_room_for_another_is_not_known_any_more():
     """More conversations than the table holds, in turn: each frame meets rows of connections that are gone."""
     talks = []
-    for client in range(12):
+    for client in range(24):
         talk = Conversation(client=f"10.0.0.{10 + client}").handshake()
         talk.send(0, p.record(p.call(1, p.NFS, 3, 6, p.read3(count=30_000), credential=p.auth_sys())))
         talk.send(1, p.record(p.reply(1, p.read3_results(b"U" * 30_000))))
         talks.append(talk.frames)
-    frames = [replace(f, time=i) for i, f in enumerate(f for turn in zip(*talks, strict=True) for f in turn)]
-    few = Budget(connections=4, pending=1 << 10, neighbours=1 << 6)
-    seen = track(frames, budget=few)
-    assert comparable(seen) == comparable(track([cooked(f) for f in frames], budget=few))
+    answered = 5  # frames until no call waits, of which there is not room for so many either
+    turns = [*(talk[:answered] for talk in talks), *zip(*(talk[answered:] for talk in talks), strict=True)]
+    frames = [replace(f, time=i) for i, f in enumerate(f for turn in turns for f in turn)]
+    seen = track(frames, budget=SMALL)
+    assert comparable(seen) == comparable(track([cooked(f) for f in frames], budget=SMALL))
     assert seen.odd["connections_dropped"] > 0

@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from xdr_values import ITEMS, encode, make, named, walked
 
-from nfsleuth.wire.marks import N_MARKS, Mark
+from nfsleuth.wire.marks import N_MARKS, SHAPE, Mark
 from nfsleuth.wire.programs import ARGS, CODE, NFS3_RESULTS, NFS4_ARGS, NFS4_RESULTS, Table
-from nfsleuth.wire.walk import clear, walk
+from nfsleuth.wire.walk import clear, has, walk
 from nfsleuth.wire.xdr import CUT, MALFORMED, MESSAGE_LIMIT, Compiler, Struct, XdrError, decode, parse
 from tracking import INTERPRETED
 
@@ -94,12 +94,17 @@ def test_a_cut_opaque_still_tells_its_length():
 
 
 def test_a_row_that_is_taken_is_kept():
-    marks = np.empty((N_MARKS, 3), np.int64)
+    marks = np.empty(SHAPE, np.int64)
     clear(marks)
-    marks[Mark.NAME] = (7, 8, 9)
-    data = np.frombuffer(b"\0\0\0\4name", np.uint8)
-    assert walk(CODE, int(NFS4_ARGS[15]), data, 0, len(data), marks) == len(data)
-    assert marks[Mark.NAME].tolist() == [7, 8, 9]
+    data = np.frombuffer(b"\0\0\0\4name\0\0\0\3new\0", np.uint8)
+    for begin, end in ((0, 8), (8, len(data))):
+        assert walk(CODE, int(NFS4_ARGS[15]), data, begin, end, marks) == end
+        assert marks[Mark.NAME].tolist() == [4, 4, 4]
+    clear(marks)
+    assert not has(marks, Mark.NAME)
+    assert walk(CODE, int(NFS4_ARGS[15]), data, 8, len(data), marks) == len(data)
+    assert has(marks, Mark.NAME)
+    assert marks[Mark.NAME].tolist() == [12, 3, 3]
 
 
 def test_no_entry_is_malformed():
@@ -156,9 +161,10 @@ def test_arrays_in_arrays():
     for seed in range(20):
         out, found = bytearray(), {}
         encode(kind, make(kind, random.Random(seed)), out, found)
-        marks = np.full((N_MARKS, 3), -1, np.int64)
+        marks = np.empty(SHAPE, np.int64)
+        clear(marks)
         assert walk(code, entry, np.frombuffer(bytes(out), np.uint8), 0, len(out), marks) == len(out)
-        assert {m: tuple(marks[m].tolist()) for m in found} == found
+        assert {m: tuple(marks[m].tolist()) for m in range(N_MARKS) if has(marks, m)} == found
     deeper = parse("deeper", "a = n:opaque<>\nb = n:a<>\nc = n:b<>\n1 F d:c<> -> void")
     with pytest.raises(ValueError, match="deeper than 2"):
         Compiler().entry(deeper.procedures[1].args)

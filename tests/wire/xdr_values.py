@@ -10,9 +10,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from nfsleuth.wire.marks import N_MARKS, Mark
+from nfsleuth.wire.marks import N_MARKS, SHAPE, Mark
 from nfsleuth.wire.programs import ARGS, CODE, PROTOCOLS, RESULTS
-from nfsleuth.wire.walk import clear, walk
+from nfsleuth.wire.walk import clear, has, walk
 from nfsleuth.wire.xdr import ENTRIES, Array, Chain, Maybe, Number, Opaque, Struct, Type, Value
 
 Found = dict[int, tuple[int, int, int]]  # mark -> offset, length, value
@@ -92,11 +92,11 @@ def encode(kind: Type, value: Value, out: bytearray, found: Found, mark: int = -
 
 def walked(entry: int, data: bytes, end: int | None = None) -> tuple[int, Found]:
     """What `walk` returns and finds in `data`."""
-    marks = np.empty((N_MARKS, 3), np.int64)
+    marks = np.empty(SHAPE, np.int64)
     clear(marks)
     buf = np.frombuffer(data, np.uint8)
     result = walk(CODE, entry, buf, 0, len(data) if end is None else end, marks)
-    return int(result), {m: tuple(int(x) for x in marks[m]) for m in range(N_MARKS) if marks[m, 0] >= 0}
+    return int(result), {m: tuple(int(x) for x in marks[m]) for m in range(N_MARKS) if has(marks, m)}
 
 
 def named(found: Found) -> dict[str, tuple[int, int, int]]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from nfsleuth.compiled import NO, ZERO, part
+from nfsleuth.compiled import NO, ZERO, apart, part
 from nfsleuth.trace.attributes import (
     OP_GETATTR,
     OP_GETFH,
@@ -32,10 +32,10 @@ from nfsleuth.trace.tables import CALL_CHANGE, CALL_FSID, CALL_SETS_SIZE, MAX_OP
 from nfsleuth.trace.transfers import OP_WRITE, is_read, is_write
 from nfsleuth.wire import rpc
 from nfsleuth.wire.fields import be32, be64
-from nfsleuth.wire.marks import Mark
+from nfsleuth.wire.marks import FOUND, Mark
 from nfsleuth.wire.nfs4 import MAIN_RANK
 from nfsleuth.wire.programs import ARGS, CODE, RESULTS, Table
-from nfsleuth.wire.walk import CUT, MALFORMED, walk
+from nfsleuth.wire.walk import CUT, MALFORMED, clear, has, walk
 
 UNKNOWN_OPERATION = 1  # the walk ends, nothing is wrong
 OP_CREATE_SESSION, OP_EXCHANGE_ID, OP_SETCLIENTID = 43, 42, 35
@@ -45,13 +45,27 @@ LARGEST_TAG = 1024
 # Whose handle is the current one while the results of a COMPOUND are gone through: the row's `handle`, one that nothing
 # has named yet, the row's `object`, one behind these.
 OF_HANDLE, OF_UNNAMED, OF_OBJECT, OF_OTHER = np.int64(0), np.int64(1), np.int64(2), np.int64(3)
+# Marks that bring a row of an identity, as bits of FOUND; most operations have none of them.
+TELLING = sum(
+    1 << mark
+    for mark in (
+        Mark.CLIENT_ID,
+        Mark.NETID,
+        Mark.IMPL_DOMAIN,
+        Mark.SEC_MACHINE,
+        Mark.SESSION,
+        Mark.OWNER,
+        Mark.CLIENTID,
+        Mark.EXCL_VERIFIER,
+        Mark.CALLER,
+        Mark.OH,
+        Mark.MON_NAME,
+        Mark.PATH,
+        Mark.NAME,
+        Mark.NAME2,
+    )
+)
 PUT_RANK = int(MAIN_RANK[OP_PUTFH])  # a COMPOUND that has done no more than this is about the handle put last
-
-
-@part
-def _reset(marks):
-    for i in range(len(marks)):
-        marks[i, 0] = -1
 
 
 @part
@@ -92,15 +106,15 @@ def read_arguments(s, c, call, buf, at, end, from_client):
     entry = _entry(ARGS, table, procedure)
     if entry < 0:
         return np.int64(UNKNOWN_OPERATION)
-    _reset(s["marks"])
+    clear(s["marks"])
     status = walk(CODE, entry, buf, at, end, s["marks"])
     _take_call(s, call, buf, end)
     _take_identities(s, c, buf, end, from_client, procedure)
     if program == rpc.PROGRAM_NFS and procedure == PROC3_SETATTR:  # the same number in version 2, of fixed layout
         after = s["marks"][Mark.HANDLE, 0] + ((s["marks"][Mark.HANDLE, 1] + 3) & ~3)
-        if version == 2 or s["marks"][Mark.HANDLE, 0] < 0 or sets_size3(buf, after, end):
+        if version == 2 or not has(s["marks"], Mark.HANDLE.value) or sets_size3(buf, after, end):
             call["flags"] |= CALL_SETS_SIZE
-    if status == CUT and program == rpc.PROGRAM_NFS and is_write(call) and s["marks"][Mark.OFFSET, 0] >= 0:
+    if status == CUT and program == rpc.PROGRAM_NFS and is_write(call) and has(s["marks"], Mark.OFFSET.value):
         return np.int64(0)  # what is missing is the data to be written
     return status
 
@@ -134,10 +148,10 @@ def _compound(s, c, call, buf, at, end, from_client, table):
         if entry < 0:
             note(s, Oddity.OPERATION_UNKNOWN)
             return np.int64(UNKNOWN_OPERATION)
-        _reset(s["marks"])
+        clear(s["marks"])
         status = walk(CODE, entry, buf, at + 4, end, s["marks"])
         if from_client == 1:
-            if operation == OP_PUTFH and s["marks"][Mark.HANDLE, 0] >= 0:
+            if operation == OP_PUTFH and has(s["marks"], Mark.HANDLE.value):
                 current = _handle(s, buf, end)
             if MAIN_RANK[operation] > rank:
                 rank = np.int64(MAIN_RANK[operation])
@@ -159,8 +173,8 @@ def _compound(s, c, call, buf, at, end, from_client, table):
             if (
                 status == CUT
                 and operation == OP_WRITE
-                and s["marks"][Mark.OFFSET, 0] >= 0
-                and s["marks"][Mark.COUNT, 0] >= 0
+                and has(s["marks"], Mark.OFFSET.value)
+                and has(s["marks"], Mark.COUNT.value)
             ):
                 return np.int64(0)
             return status
@@ -168,14 +182,14 @@ def _compound(s, c, call, buf, at, end, from_client, table):
     return np.int64(0)
 
 
-@part
+@apart
 def _object(s, call, buf, at, end, operation, whose):
     """Take handle and attributes out of the result of an NFSv4 operation at `at`. Returns whose the next ones are."""
     if operation == OP_GETATTR:
         if (whose == OF_HANDLE or whose == OF_OBJECT) and call["flags"] & CALL_CHANGE == 0 and be32(buf, at + 4) == 0:
             take_attributes4(call, buf, at + 8, end)
         return whose
-    if operation == OP_GETFH and whose == OF_UNNAMED and s["marks"][Mark.HANDLE, 0] >= 0:
+    if operation == OP_GETFH and whose == OF_UNNAMED and has(s["marks"], Mark.HANDLE.value):
         call["object"] = _handle(s, buf, end)
         call["flags"] &= 0xFF & ~(CALL_CHANGE | CALL_FSID)  # those so far are of another
         return OF_OBJECT
@@ -200,16 +214,16 @@ def _handle(s, buf, end):
 def _take_call(s, call, buf, end):
     """What a CALL row wants of the marks."""
     marks = s["marks"]
-    if marks[Mark.HANDLE, 0] >= 0:
+    if has(marks, Mark.HANDLE.value):
         call["handle"] = _handle(s, buf, end)
-    if marks[Mark.OFFSET, 0] >= 0:
+    if has(marks, Mark.OFFSET.value):
         call["offset"] = np.uint64(marks[Mark.OFFSET, 2])
-    if marks[Mark.COUNT, 0] >= 0:
+    if has(marks, Mark.COUNT.value):
         call["count"] = _count(marks)
-    if marks[Mark.NAME, 0] >= 0:
+    if has(marks, Mark.NAME.value):
         call["name_at"] = marks[Mark.NAME, 0]
         call["name_length"] = max(min(marks[Mark.NAME, 1], end - marks[Mark.NAME, 0], LONGEST_NAME), 0)
-    elif marks[Mark.PATH, 0] >= 0:
+    elif has(marks, Mark.PATH.value):
         call["name_at"] = marks[Mark.PATH, 0]
         call["name_length"] = max(min(marks[Mark.PATH, 1], end - marks[Mark.PATH, 0], LONGEST_NAME), 0)
 
@@ -223,13 +237,13 @@ def _count(marks):
 @part
 def _number(marks, mark):
     """Value of a marked number as uint64, 0 if it was not reached."""
-    return np.uint64(marks[mark, 2]) if marks[mark, 0] >= 0 else np.uint64(0)
+    return np.uint64(marks[mark, 2]) if has(marks, mark) else np.uint64(0)
 
 
 @part
 def _report_text(s, c, buf, kind, mark, end, from_client, a, b):
     """An IDENTITY row for a marked text, if it was reached."""
-    if s["marks"][mark, 0] >= 0:
+    if has(s["marks"], mark):
         report(s, c, kind, from_client, buf, s["marks"][mark, 0], s["marks"][mark, 1], end, a, b)
 
 
@@ -237,7 +251,7 @@ def _report_text(s, c, buf, kind, mark, end, from_client, a, b):
 def _report_strings(s, c, buf, kind, first, second, end, from_client, a):
     """An IDENTITY row for two marked strings, if both were reached."""
     marks = s["marks"]
-    if marks[first, 0] >= 0 and marks[second, 0] >= 0:
+    if has(marks, first) and has(marks, second):
         report_pair(
             s, c, kind, from_client, buf, marks[first, 0], marks[first, 1], marks[second, 0], marks[second, 1], end, a
         )
@@ -247,34 +261,36 @@ def _report_strings(s, c, buf, kind, first, second, end, from_client, a):
 def _take_identities(s, c, buf, end, from_client, operation):
     """IDENTITY rows of one operation or procedure."""
     marks = s["marks"]
+    if marks[FOUND, 0] & TELLING == 0:
+        return
     zero = np.uint64(0)
     clientid = _number(marks, Mark.CLIENTID)
-    if marks[Mark.CLIENT_ID, 0] >= 0:
+    if has(marks, Mark.CLIENT_ID.value):
         verifier = _number(marks, Mark.VERIFIER)
         if operation == OP_SETCLIENTID:
             _report_text(s, c, buf, Identity.CLIENT_ID.value, Mark.CLIENT_ID, end, from_client, verifier, zero)
         else:
             flags = _number(marks, Mark.FLAGS)
             _report_text(s, c, buf, Identity.CLIENT_OWNER.value, Mark.CLIENT_ID, end, from_client, verifier, flags)
-    if marks[Mark.NETID, 0] >= 0:
+    if has(marks, Mark.NETID.value):
         program = _number(marks, Mark.CB_PROGRAM)
         _report_strings(s, c, buf, Identity.CALLBACK.value, Mark.NETID, Mark.ADDR, end, from_client, program)
-    if marks[Mark.IMPL_DOMAIN, 0] >= 0:
+    if has(marks, Mark.IMPL_DOMAIN.value):
         kind = Identity.IMPLEMENTATION.value if from_client == 1 else Identity.SERVER_IMPLEMENTATION.value
         date = _number(marks, Mark.IMPL_DATE)
         _report_strings(s, c, buf, kind, Mark.IMPL_DOMAIN, Mark.IMPL_NAME, end, from_client, date)
-    if marks[Mark.SEC_MACHINE, 0] >= 0:
+    if has(marks, Mark.SEC_MACHINE.value):
         stamp = _number(marks, Mark.SEC_STAMP)
         _report_text(s, c, buf, Identity.SESSION_MACHINE.value, Mark.SEC_MACHINE, end, from_client, stamp, zero)
-    if marks[Mark.SESSION, 0] >= 0 and marks[Mark.SESSION, 0] + 16 <= end:
+    if has(marks, Mark.SESSION.value) and marks[Mark.SESSION, 0] + 16 <= end:
         at = marks[Mark.SESSION, 0]
         report(s, c, Identity.SESSION.value, from_client, buf, at, ZERO, end, be64(buf, at), be64(buf, at + 8))
-    if marks[Mark.OWNER, 0] >= 0 and from_client == 1:
+    if has(marks, Mark.OWNER.value) and from_client == 1:
         kind = Identity.OPEN_OWNER.value if operation == OP_OPEN else Identity.LOCK_OWNER.value
         _report_text(s, c, buf, kind, Mark.OWNER, end, from_client, clientid, zero)
-    if marks[Mark.CLIENTID, 0] >= 0 and clientid != 0:
+    if has(marks, Mark.CLIENTID.value) and clientid != 0:
         report(s, c, Identity.CLIENTID.value, from_client, buf, marks[Mark.CLIENTID, 0], ZERO, end, clientid, zero)
-    if marks[Mark.EXCL_VERIFIER, 0] >= 0:
+    if has(marks, Mark.EXCL_VERIFIER.value):
         verifier = _number(marks, Mark.EXCL_VERIFIER)
         report(
             s,
@@ -326,15 +342,15 @@ def read_results(s, c, call, buf, at, end):
     entry = _entry(RESULTS, table, procedure)
     if entry < 0:
         return np.int64(UNKNOWN_OPERATION)
-    _reset(s["marks"])
+    clear(s["marks"])
     status = walk(CODE, entry, buf, at, end, s["marks"])
-    if s["marks"][Mark.COUNT, 0] >= 0:
+    if has(s["marks"], Mark.COUNT.value):
         call["bytes"] = _count(s["marks"])
         return np.int64(0)
     return status
 
 
-@part
+@apart
 def read_unmatched(s, c, buf, at, end):
     """A reply whose call was not captured: a COMPOUND that began with SEQUENCE tells the session all the same.
 
@@ -377,11 +393,11 @@ def _compound_results(s, c, call, buf, at, end, table):
                 return np.int64(0)
             note(s, Oddity.OPERATION_UNKNOWN)
             return np.int64(UNKNOWN_OPERATION)
-        _reset(s["marks"])
+        clear(s["marks"])
         status = walk(CODE, entry, buf, at + 4, end, s["marks"])
         if s["control"][Control.KEEP_CALLS] == 1:
             whose = _object(s, call, buf, at, end, operation, whose)
-        if operation == call["main"] and s["marks"][Mark.COUNT, 0] >= 0:
+        if operation == call["main"] and has(s["marks"], Mark.COUNT.value):
             call["bytes"] = _count(s["marks"])
             counted = True
             if s["control"][Control.KEEP_CALLS] == 0:

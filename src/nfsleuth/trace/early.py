@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from nfsleuth.compiled import part
+from nfsleuth.compiled import apart, part
 from nfsleuth.trace.hashing import mix
 from nfsleuth.trace.notes import note
 from nfsleuth.trace.state import HEAD, NONE, Control
@@ -19,7 +19,7 @@ from nfsleuth.trace.tables import Oddity
 EARLIEST = 1_000_000_000  # ns before its call; the call of one that is older than that is not in the capture
 
 
-@part
+@apart
 def keep_reply(s, c, xid, key, message, buf):
     """Let the reply `message` of connection `c` wait for the call with `key` (`pending.key_of`). Its bytes lie in
     `buf`."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from nfsleuth.compiled import part
+from nfsleuth.compiled import apart, part
 from nfsleuth.trace.hashing import mix, mix_bytes
 from nfsleuth.trace.notes import note
 from nfsleuth.trace.state import N_SAID, Control
@@ -26,6 +26,12 @@ def report(s, c, kind, from_client, buf, at, length, end, a, b):
         return
     if _seen_before(s, conn, kind, buf, at, readable, a, b):
         return
+    _add(s, conn, kind, from_client, buf, at, readable, length, a, b)
+
+
+@apart
+def _add(s, conn, kind, from_client, buf, at, readable, length, a, b):
+    """Write a row with the `readable` first bytes of `length` at buf[at]."""
     if kind == Identity.FILE_NAME:
         conn["names_left"] -= 1
     row = s["identities"][_begin_row(s, conn["uid"], kind, from_client, a, b)]
@@ -34,7 +40,7 @@ def report(s, c, kind, from_client, buf, at, length, end, a, b):
     _append(s, buf, at, readable)
 
 
-@part
+@apart
 def report_pair(s, c, kind, from_client, buf, at, first, second_at, second, end, a):
     """As `report`, for two strings: `first` bytes at buf[at], `second` at buf[second_at]; a NUL joins them."""
     conn = s["conns"][c]

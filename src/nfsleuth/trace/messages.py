@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from nfsleuth.compiled import NO, YES, entry, part
+from nfsleuth.compiled import NO, YES, apart, entry, part
 from nfsleuth.trace.arguments import read_arguments, read_results, read_unmatched
 from nfsleuth.trace.early import keep_reply, take_reply
 from nfsleuth.trace.identities import report
@@ -262,7 +262,7 @@ def _enter(s, c, side, call, buf, from_client):
         _answer_early(s, c, 1 - side, s["early"][slot], way)
 
 
-@part
+@apart
 def _answer_early(s, c, side, message, way):
     """The call in row `way` was answered by `side` with a message that the capture had before."""
     note(s, Oddity.REPLY_EARLY)

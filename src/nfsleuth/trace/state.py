@@ -16,7 +16,7 @@ import numpy as np
 from msgspec import Struct
 
 from nfsleuth.trace import tables
-from nfsleuth.wire.marks import N_MARKS
+from nfsleuth.wire import marks
 from nfsleuth.wire.packet import PACKET
 
 NONE = np.int64(-1)
@@ -328,7 +328,7 @@ def state_dtype(budget: Budget, keep_calls: bool) -> np.dtype[np.void]:
             ("control", np.int64, N_CONTROL),
             ("packet", PACKET, 1),  # the frame that is being read
             ("call", tables.CALL, 1),  # the call that is being decoded
-            ("marks", np.int64, (N_MARKS, 3)),  # for wire.walk
+            ("marks", np.int64, marks.SHAPE),  # for wire.walk
             ("oddities", np.int64, len(tables.Oddity)),
             ("oddity_frames", np.int64, len(tables.Oddity)),
             ("buckets", np.int32, 2 * n),  # first connection of a hash chain
@@ -371,7 +371,6 @@ def allocate(budget: Budget, keep_calls: bool) -> np.void:
     state["buckets"][:] = NONE
     state["head_owner"][:] = NONE
     state["neighbour_rows"][:] = NONE
-    state["marks"][:] = NONE
     state["held"]["cursor"] = NONE
     control = state["control"]
     control[Control.KEEP_CALLS] = int(keep_calls)

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from nfsleuth.compiled import NO, YES, ZERO, part
+from nfsleuth.compiled import NO, YES, ZERO, apart, part
 from nfsleuth.trace.clocks import sample
 from nfsleuth.trace.connections import NFS_PORT, forget_record
 from nfsleuth.trace.flows import message_begins, message_ends, messages_lost
@@ -127,7 +127,7 @@ def acknowledged(s, k, buf, number):
         segment(s, k, buf, ZERO, ZERO, cursor["next"], ZERO)
 
 
-@part
+@apart
 def _hold(s, k, buf, at, captured, sequence, length):
     """Let a segment wait, in order of sequence. False if there is no room or it waits already."""
     slot = _free_held(s)
@@ -292,19 +292,9 @@ def _read_message(s, k, buf, at, captured, length, where):
             hand_over(s, k, buf, at, min(readable, HEAD), cut, where)
         else:
             _begin_head(s, k)
-    if cursor["head"] >= 0:
-        slot = np.int64(cursor["head"])
-        have = cursor["head_length"]
-        taken = min(readable, HEAD - have)
-        for i in range(taken):
-            s["heads"][slot * HEAD + have + i] = buf[at + i]
-        have += taken
-        cursor["head_length"] = have
-        if have >= 12 and not is_message(s["heads"][:], slot * HEAD):
-            give_up_record(s, k)
-            return step
-        if complete or cut == YES or have == HEAD:
-            _hand_over_head(s, k, cut)
+    if cursor["head"] >= 0 and not _add_to_head(s, k, buf, at, readable, complete, cut):
+        give_up_record(s, k)
+        return step
     cursor["fragment_left"] -= step
     if cursor["done"] == 1:
         if complete:
@@ -341,7 +331,7 @@ def hand_over(s, k, buf, at, length, cut, where):
         s["arena"][to + i] = buf[at + i]
 
 
-@part
+@apart
 def _hand_over_head(s, k, cut):
     """Hand over what has been put together of a message, and free its place."""
     cursor = s["cursors"][k]
@@ -350,7 +340,7 @@ def _hand_over_head(s, k, cut):
     free_head(s, cursor)
 
 
-@part
+@apart
 def lose(s, k):
     """Bytes are missing where a record mark could have been: hand over what there is of the message, then search."""
     cursor = s["cursors"][k]
@@ -362,7 +352,7 @@ def lose(s, k):
     search_from_here(s, k)
 
 
-@part
+@apart
 def search_from_here(s, k):
     """The place of the next record mark is not known."""
     cursor = s["cursors"][k]
@@ -372,7 +362,7 @@ def search_from_here(s, k):
     cursor["last_fragment"] = 1
 
 
-@part
+@apart
 def give_up_record(s, k):
     """What the record mark announced is no RPC message."""
     if s["cursors"][k]["ever"] == 1:
@@ -380,7 +370,25 @@ def give_up_record(s, k):
     search_from_here(s, k)
 
 
-@part
+@apart
+def _add_to_head(s, k, buf, at, readable, complete, cut):
+    """`readable` bytes more of a message that is put together; hand it over if that is enough. False if it is none."""
+    cursor = s["cursors"][k]
+    slot = np.int64(cursor["head"])
+    have = cursor["head_length"]
+    taken = min(readable, HEAD - have)
+    for i in range(taken):
+        s["heads"][slot * HEAD + have + i] = buf[at + i]
+    have += taken
+    cursor["head_length"] = have
+    if have >= 12 and not is_message(s["heads"][:], slot * HEAD):
+        return False
+    if complete or cut == YES or have == HEAD:
+        _hand_over_head(s, k, cut)
+    return True
+
+
+@apart
 def _begin_head(s, k):
     """A place for the beginning of a message; if all are taken, another connection loses its message."""
     hand = s["control"][Control.HEAD_HAND]
@@ -411,7 +419,7 @@ def free_head(s, cursor):
         cursor["head_length"] = 0
 
 
-@part
+@apart
 def _search(s, k, buf, at, captured):
     """Look for a record in what was captured of this segment. Returns bytes passed over, or LEFT if there is none."""
     cursor = s["cursors"][k]
@@ -445,7 +453,7 @@ def _is_tls(cursor, buf, at):
     return u8(buf, at) == 0x16 or (u8(buf, at) == 0x17 and cursor["fruitless"] >= 2)
 
 
-@part
+@apart
 def ignore(s, c):
     """Stop reading both directions of connection `c`."""
     for side in range(2):

@@ -40,3 +40,5 @@ class Mark(IntEnum):
 
 
 N_MARKS = len(Mark)
+FOUND = N_MARKS  # the row behind them: bit m of its first number is set if mark m was found
+SHAPE = (N_MARKS + 1, 3)  # of the `marks` table

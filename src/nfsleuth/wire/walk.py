@@ -12,6 +12,7 @@ import numpy as np
 
 from nfsleuth.compiled import entry, part
 from nfsleuth.wire.fields import be32
+from nfsleuth.wire.marks import FOUND
 from nfsleuth.wire.programs import NFS_CB, NFS_CB_LAST, Table
 from nfsleuth.wire.xdr import (
     CUT,
@@ -50,17 +51,29 @@ def row_of(versions: np.ndarray, program: Integer, version: Integer) -> Integer:
 @entry
 def clear(marks: np.ndarray) -> None:
     """Forget all marks: before an item whose marks are to be told from those of the item before."""
-    for mark in range(len(marks)):
-        marks[mark, 0] = -1
+    marks[FOUND, 0] = 0
+
+
+@part
+def has(marks: np.ndarray, mark: Integer) -> bool:
+    """Whether a mark (a `Mark`) was found."""
+    return (marks[FOUND, 0] >> mark) & 1 != 0
 
 
 @part
 def _store(marks: np.ndarray, mark: Integer, at: Integer, length: Integer, value: Integer) -> None:
     """Write a mark down, unless the item had one of this kind before."""
-    if marks[mark, 0] < 0:
+    if not has(marks, mark):
+        marks[FOUND, 0] |= 1 << mark
         marks[mark, 0] = at
         marks[mark, 1] = length
         marks[mark, 2] = value
+
+
+@part
+def _word(code: np.ndarray, pc: Integer) -> np.int64:
+    """The word of the code at `pc`, which is never negative: nobody need see to an index from the end."""
+    return np.int64(code[np.uint64(pc)])
 
 
 @entry
@@ -69,10 +82,10 @@ def walk(code: np.ndarray, entry: Integer, buf: np.ndarray, at: Integer, end: In
 
     code: int32[n], `programs.CODE`. entry: where the item's code begins; below 0 is MALFORMED. buf: uint8[m].
     at, end: the item begins at `at` (at least 0), and nothing at or behind `end` (at most m) is read.
-    marks: int64[N_MARKS, 3], a row per `Mark`: offset of the content, its length in bytes, and its value. The value of
-    a number is the number (64 bits in two's complement), that of variable-length bytes is their length, that of other
-    bytes 0 (but 8 bytes are read as a number). A row is written only where its offset is below 0, so that the first of
-    several wins; `clear` makes it so.
+    marks: int64[N_MARKS + 1, 3], a row per `Mark`: offset of the content, its length in bytes, and its value. The value
+    of a number is the number (64 bits in two's complement), that of variable-length bytes is their length, that of
+    other bytes 0 (but 8 bytes are read as a number). `has` tells which were found; a row that was found before is left
+    as it is, so that the first of several wins, until `clear` forgets all.
 
     Returns the offset behind the item, CUT if `end` came first, or MALFORMED. Marks of fields that came before the end
     are kept in both cases, also of bytes of which only the length was still there.
@@ -85,9 +98,9 @@ def walk(code: np.ndarray, entry: Integer, buf: np.ndarray, at: Integer, end: In
     remaining: Integer = 0  # items left of the array that is being walked,
     outer: Integer = 0  # and of the array around it: xdr.NESTING is 2
     while True:
-        opcode = code[pc]
-        a = np.int64(code[pc + 1])
-        b = np.int64(code[pc + 2])
+        opcode = _word(code, pc)
+        a = _word(code, pc + 1)
+        b = _word(code, pc + 2)
         pc += WIDTH
         if opcode < NUMBER:
             if opcode == SKIP:
@@ -150,10 +163,10 @@ def walk(code: np.ndarray, entry: Integer, buf: np.ndarray, at: Integer, end: In
         elif opcode == SWITCH:
             if a >= 0:
                 _store(marks, a, at - 4, 4, number)
-            target = np.int64(code[pc])
+            target = _word(code, pc)
             for arm in range(pc + 1, pc + 1 + 2 * b, 2):
-                if code[arm] == number:
-                    target = np.int64(code[arm + 1])
+                if _word(code, arm) == number:
+                    target = _word(code, arm + 1)
                     break
             if target < 0:
                 return MALFORMED
