@@ -15,12 +15,12 @@ from nfsleuth.sharing.tables import BLOCK as ROW
 from nfsleuth.sharing.tables import EVENT, FINE, MOST_SHARERS, NEWEST, NODE, WHOLE, Control, Kind
 from nfsleuth.sharing.tally import Budget, Tally
 from sharing.naive import Naive
-from tracking import INTERPRETED
+from tracking import CHECKED, INTERPRETED
 
 BLOCK = 512
 UNIT = BLOCK // 64
 CACHES = range(1, 40)
-EXAMPLES = 20 if INTERPRETED else 200
+EXAMPLES = 20 if INTERPRETED else 70 if CHECKED else 200
 TINY = Budget(blocks=1 << 10, newest=0)
 
 
