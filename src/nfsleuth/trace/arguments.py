@@ -45,26 +45,8 @@ LARGEST_TAG = 1024
 # Whose handle is the current one while the results of a COMPOUND are gone through: the row's `handle`, one that nothing
 # has named yet, the row's `object`, one behind these.
 OF_HANDLE, OF_UNNAMED, OF_OBJECT, OF_OTHER = np.int64(0), np.int64(1), np.int64(2), np.int64(3)
-# Marks that bring a row of an identity, as bits of FOUND; most operations have none of them.
-TELLING = sum(
-    1 << mark
-    for mark in (
-        Mark.CLIENT_ID,
-        Mark.NETID,
-        Mark.IMPL_DOMAIN,
-        Mark.SEC_MACHINE,
-        Mark.SESSION,
-        Mark.OWNER,
-        Mark.CLIENTID,
-        Mark.EXCL_VERIFIER,
-        Mark.CALLER,
-        Mark.OH,
-        Mark.MON_NAME,
-        Mark.PATH,
-        Mark.NAME,
-        Mark.NAME2,
-    )
-)
+# Marks, as bits of FOUND, that say nothing of the client; most operations have no others.
+OF_THE_CALL = sum(1 << mark for mark in (Mark.STATUS, Mark.HANDLE, Mark.OFFSET, Mark.COUNT))
 PUT_RANK = int(MAIN_RANK[OP_PUTFH])  # a COMPOUND that has done no more than this is about the handle put last
 
 
@@ -261,7 +243,7 @@ def _report_strings(s, c, buf, kind, first, second, end, from_client, a):
 def _take_identities(s, c, buf, end, from_client, operation):
     """IDENTITY rows of one operation or procedure."""
     marks = s["marks"]
-    if marks[FOUND, 0] & TELLING == 0:
+    if marks[FOUND, 0] & ~OF_THE_CALL == 0:
         return
     zero = np.uint64(0)
     clientid = _number(marks, Mark.CLIENTID)
