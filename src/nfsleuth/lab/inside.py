@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import stat
 import sys
 import threading
 from collections.abc import Callable
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
 from nfsleuth.errors import NfsleuthError
+from nfsleuth.lab.parts import TUN
 from nfsleuth.lab.run import run, search_path
 
 Report = Callable[..., None]
@@ -70,8 +72,25 @@ def _private_machine() -> None:
             run("mount", "-t", "tmpfs", "-o", "mode=755", "tmpfs", folder)
     for folder in ("/run/netns", "/run/rpcbind", "/run/ganesha"):
         Path(folder).mkdir()
+    let_guests_open_tun()
     run("ip", "link", "set", "lo", "up")
     run("hostname", "nfsleuth-lab")
+
+
+def let_guests_open_tun() -> None:
+    """Let guests, which run as nobody, open /dev/net/tun, if the machine's own does not let them.
+
+    udev gives it mode 0666 (50-udev-default.rules): it is the owner of a TAP that decides who may use that one. Where
+    no udev runs it has the kernel's 0600. The lab then has a node of its own, which the machine does not see.
+    """
+    if not TUN.exists():
+        return  # `parts` says so if it is needed
+    told = TUN.stat()
+    if told.st_mode & 0o006 == 0o006:
+        return
+    run("mount", "-t", "tmpfs", "-o", "mode=755", "tmpfs", str(TUN.parent))
+    os.mknod(TUN, stat.S_IFCHR, told.st_rdev)
+    TUN.chmod(0o666)
 
 
 if __name__ == "__main__":
