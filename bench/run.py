@@ -205,7 +205,12 @@ def table(rows: list[Row], truth: Truth) -> str:
 
 def write(rows: list[Row], truths: dict[str, Truth], extras: dict[str, float], *, complete: bool) -> None:
     """results.json, and the tables of the page if everything was measured."""
-    machine = {"system": platform.platform(), "cores": len(os.sched_getaffinity(0)), "load": os.getloadavg()}
+    machine = {
+        "system": platform.platform(),
+        "processor": processor(),
+        "cores": len(os.sched_getaffinity(0)),
+        "load": os.getloadavg(),
+    }
     facts = {kind: asdict(truth) for kind, truth in truths.items()}
     result = {"machine": machine, "files": facts, "rows": [asdict(r) for r in rows], "extras": extras}
     RESULTS.write_text(json.dumps(result, indent=1) + "\n")
@@ -218,12 +223,25 @@ def write(rows: list[Row], truths: dict[str, Truth], extras: dict[str, float], *
 def measured(rows: list[Row], truths: dict[str, Truth], extras: dict[str, float]) -> str:
     """What goes into the page: targets against results, then a table per file."""
     load = ", ".join(f"{n:.1f}" for n in os.getloadavg())
-    machine = f"{platform.system()} {platform.release()}, {len(os.sched_getaffinity(0))} cores, load average {load}"
+    cores = f"{len(os.sched_getaffinity(0))} cores of {processor()}"
+    machine = f"{platform.system()} {platform.release()}, {cores}, load average {load}"
     parts = [f"{date.today()}, {machine}; medians of {max(r.runs for r in rows)} runs.", targets(rows, truths, extras)]
     for kind, truth in truths.items():
         parts.append(f"```\n{table([r for r in rows if r.file == kind], truth)}\n```")
     parts.append(parts_of_a_run(truths, extras))
     return "\n\n".join(parts)
+
+
+def processor() -> str:
+    """The processor's name, with family and model where Linux tells: that of a virtual machine's may be short."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().split("\n\n")[0].splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    told = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
+    if "model name" not in told:  # not an x86
+        return platform.machine()
+    return f"{told['model name']} (family {told.get('cpu family', '?')}, model {told.get('model', '?')})"
 
 
 def targets(rows: list[Row], truths: dict[str, Truth], extras: dict[str, float]) -> str:
